@@ -1,0 +1,1 @@
+"""Frozen values that every room speaks. Nothing here does I/O or knows a policy."""

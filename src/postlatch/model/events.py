@@ -1,0 +1,63 @@
+"""Events of the journal: one catalogue of stable names. A test fails if docs/events.md misses one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+JsonValue = str | int | float | bool | None | list[str] | list[int] | dict[str, str]
+
+EVENTS: Mapping[str, str] = {
+    "relay.started": "The relay process started; `clean` says whether the last stop was.",
+    "relay.stopped": "The relay drained and stopped.",
+    "relay.probed": "The self-probe of a listener at start, as a stranger; `result` is `closed`, `open` or `failed`.",
+    "policy.installed": "A policy snapshot was proved closed and installed.",
+    "policy.refused": "A policy snapshot was not installed; `why` holds the first counterexample or error.",
+    "connection.refused": "A connection was refused before its greeting.",
+    "session.ended": "A session was cut off for breaking the protocol or a session limit.",
+    "auth.succeeded": "A login succeeded.",
+    "auth.failed": "A login failed; the password is never recorded.",
+    "sender.refused": "MAIL was refused or deferred.",
+    "recipient.refused": "RCPT was refused or deferred.",
+    "message.refused": "A message was refused or deferred at its end.",
+    "message.accepted": "A message was committed to the queue and answered 250.",
+    "message.generated": "A message of our own (a notification) was put into the queue.",
+    "delivery.delivered": "A recipient's next hop took the message.",
+    "delivery.deferred": "A delivery attempt failed for now.",
+    "delivery.bounced": "A recipient failed for good.",
+    "delivery.held": "A recipient was held: it needs an operator.",
+    "queue.held": "An operator held a recipient.",
+    "queue.released": "An operator released a held recipient.",
+    "queue.retried": "An operator asked for an attempt now.",
+    "queue.bounced": "An operator bounced a recipient.",
+    "queue.deleted": "An operator deleted a recipient.",
+    "account.added": "An account was added.",
+    "account.changed": "An account's password or addresses changed.",
+    "account.suspended": "An account was suspended.",
+    "account.restored": "A suspended account was restored.",
+    "account.deleted": "An account was deleted.",
+    "right.added": "A relay right was added by command.",
+    "right.renewed": "A relay right got a new expiry date.",
+    "right.revoked": "A relay right was revoked.",
+    "ban.added": "An address or network was banned.",
+    "ban.removed": "A ban was removed.",
+    "limit.reached": "A limit was met; `limit` names it.",
+    "alert.raised": "Something needs a person; also mailed to `alerts.to`.",
+    "store.failed": "The database failed to write; accepting stopped.",
+    "store.recovered": "The database writes again.",
+    "clock.jumped": "The system clock moved by more than a minute against the monotonic clock.",
+    "tls.reloaded": "A renewed certificate was taken up.",
+    "journal.pruned": "Segments older than the retention were dropped; their heads are kept.",
+}
+
+
+class Event(NamedTuple):
+    """One event. ``at`` is seconds since 1970 UTC; ``fields`` hold JSON values only, attacker text already escaped by JSON.
+
+    Common fields, always under these names: ``message`` (id as text), ``account``, ``client`` (IP), ``listener``, ``sender``,
+    ``recipient``, ``rule``, ``reply``, ``why``, ``verdict`` (``refuse``, ``defer``), ``operator``.
+    """
+
+    name: str
+    at: float
+    fields: Mapping[str, JsonValue]

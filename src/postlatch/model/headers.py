@@ -1,0 +1,22 @@
+"""The header block as the relay needs it: split, counted, read; never rewritten. RFC 5322 section 2.2."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Header(NamedTuple):
+    """One field: ``name`` in lower case, ``value`` unfolded and stripped, both as raw bytes."""
+
+    name: bytes
+    value: bytes
+
+
+def split_headers(block: bytes) -> list[Header]:
+    """The fields of a header block (CRLF line ends, without the empty line). Lines that are no field are skipped."""
+    headers: list[Header] = []
+    for line in block.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t").split(b"\r\n"):
+        name, colon, value = line.partition(b":")
+        if colon and name:
+            headers.append(Header(name.rstrip(b" \t").lower(), value.strip()))
+    return headers
