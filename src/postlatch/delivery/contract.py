@@ -1,0 +1,116 @@
+"""What passes between routing (where to), sessions (how) and the dispatcher (when)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from postlatch.model.address import Address
+from postlatch.model.envelope import RecipientParams, SenderParams
+
+
+class TlsPolicy(StrEnum):
+    """TLS towards one next hop. ``opportunistic``: if offered, unverified; ``required``: or defer; ``verify``: and its name."""
+
+    OPPORTUNISTIC = "opportunistic"
+    REQUIRED = "required"
+    VERIFY = "verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place to connect to. ``path`` is a Unix socket and then ``host`` and ``port`` are unused.
+
+    ``address`` is the numeric address; ``host`` the name for SNI and verification; ``username`` needs ``tls`` verify.
+    Targets are compared by value: the pool keys its connections with them.
+    """
+
+    address: str = ""
+    port: int = 25
+    host: str = ""
+    path: str = ""
+    lmtp: bool = False
+    tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
+    username: str = ""
+    password: str = ""
+
+    def __str__(self) -> str:
+        return self.path or f"{self.host or self.address}[{self.address}]:{self.port}"
+
+    def __repr__(self) -> str:
+        # The password must not reach a log by way of a traceback or an assertion.
+        return f"Target({self})"
+
+
+class Body(Protocol):
+    """A message body on its way out: CRLF line ends, no dot-stuffing."""
+
+    @property
+    def size(self) -> int:
+        """Octets."""
+        ...
+
+    @property
+    def data(self) -> bytes | None:
+        """The whole body where it is in memory, else None: use ``chunks``."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body in pieces of at most 256 KiB; may be called again for a further attempt."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRecipient:
+    """One RCPT. ``number`` is the caller's own key and comes back in the outcome."""
+
+    number: int
+    address: Address
+    params: RecipientParams = RecipientParams()
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundMessage:
+    """One transaction for one target."""
+
+    sender: Address | None
+    params: SenderParams
+    recipients: tuple[OutboundRecipient, ...]
+    body: Body
+    eight_bit: bool = False  # the body holds octets above 127
+    utf8_headers: bool = False  # the header block does
+
+
+class AttemptStatus(StrEnum):
+    """What the next hop said of one recipient."""
+
+    DELIVERED = "delivered"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The next hop's word on one recipient. ``reply`` is printable ASCII of at most 500 characters, remote text escaped.
+
+    ``enhanced`` is the RFC 3463 code (from the reply, or ours where it gave none); ``remote`` names the host for people.
+    ``dsn_passed``: the next hop offered DSN and took the NOTIFY parameter over.
+    """
+
+    number: int
+    status: AttemptStatus
+    reply: str
+    enhanced: str
+    remote: str
+    dsn_passed: bool = False
+
+
+class ConnectFailed(Exception):
+    """No transaction took place: try the next host, else defer. ``reply`` as in Attempt; ``tls`` true if TLS was the cause."""
+
+    def __init__(self, reply: str, *, tls: bool = False) -> None:
+        super().__init__(reply)
+        self.reply = reply
+        self.tls = tls
