@@ -1,1 +1,1 @@
-"""."""
+"""How much and how often: layered limits on accounts, rights and clients. Pure: time is an argument, nothing does I/O."""

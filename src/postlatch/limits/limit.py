@@ -1,0 +1,63 @@
+"""What a limit is: so many in a second, minute, hour or day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+SECONDS: Mapping[str, int] = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+DAY = SECONDS["day"]
+MAX_AMOUNT = 1_000_000_000
+
+_FORM = re.compile(r"([0-9]{1,20})/([a-z]{1,10})", re.ASCII)
+
+
+class Limit(NamedTuple):
+    """At most ``amount`` in ``seconds``. ``text`` is its name for people: ``30/minute``."""
+
+    amount: int
+    seconds: int
+    text: str
+
+
+class Charge(NamedTuple):
+    """What one action costs one key.
+
+    ``scope`` is ``account``, ``right`` or ``client``; ``key`` the login, the right's name or the client's prefix; ``kind``
+    ``messages``, ``recipients``, ``new_recipients``, ``commands`` or ``auth_failures``. ``scope`` and ``kind`` hold no space.
+    Pass the same ``limits`` tuple each time (a setting's, not a copy): it is compared by identity first. A ``cost`` below 1
+    always fits and counts nothing.
+    """
+
+    scope: str
+    key: str
+    kind: str
+    limits: tuple[Limit, ...]
+    cost: int = 1
+
+
+class Reached(NamedTuple):
+    """A limit that is spent.
+
+    ``name`` is like ``account messages 30/minute``. ``retry_at`` (seconds since 1970) is the first time at which the same
+    charges fit, if nothing else is charged meanwhile. ``day_spent`` is true if that limit is one of a day.
+    """
+
+    name: str
+    retry_at: float
+    day_spent: bool
+
+
+def parse_limit(text: str) -> Limit:
+    """``30/minute`` as a Limit; ValueError, saying what would be right, if it is not ``N/second|minute|hour|day``."""
+    match = _FORM.fullmatch(text)
+    seconds = SECONDS.get(match.group(2)) if match else None
+    if match is None or seconds is None:
+        raise ValueError(f"{text!r} is not a limit: write a number and a unit, like 30/minute (second, minute, hour or day)")
+    amount = int(match.group(1))
+    if amount < 1:
+        raise ValueError(f"{text!r} lets nothing pass: the number starts at 1 (suspend or remove what may not send at all)")
+    if amount > MAX_AMOUNT:
+        raise ValueError(f"{text!r} is more than {MAX_AMOUNT}: leave the limit out instead")
+    return Limit(amount, seconds, f"{amount}/{match.group(2)}")

@@ -1,0 +1,133 @@
+"""What a decision is made from. Gathered by the server, never by a rule. Times are seconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from postlatch.model.address import Address
+from postlatch.model.envelope import Client
+from postlatch.policy.snapshot import Snapshot
+
+
+class LimitReached(NamedTuple):
+    """A limit that this command would pass. ``name`` is like ``account messages 30/minute``."""
+
+    name: str
+    retry_at: float
+    day_spent: bool
+
+
+class ConnectionFacts(NamedTuple):
+    """Known when a client connects. ``identity`` is False behind a PROXY header of kind LOCAL or UNKNOWN."""
+
+    snapshot: Snapshot
+    listener: str
+    client: Client
+    now: float
+    banned_until: float | None
+    limit: LimitReached | None
+    identity: bool = True
+
+
+class SenderFacts(NamedTuple):
+    """Known at MAIL. ``account`` is the authenticated login; ``sender`` None is ``<>``; ``spf`` an RFC 7208 result."""
+
+    snapshot: Snapshot
+    listener: str
+    client: Client
+    now: float
+    tls: bool
+    account: str | None
+    sender: Address | None
+    helo: str = ""
+    spf: str | None = None
+    limit: LimitReached | None = None
+    identity: bool = True
+
+
+class RecipientFacts(NamedTuple):
+    """Known at RCPT. ``transaction`` is the object that a grant is bound to, by identity.
+
+    ``known`` is the call-out's answer where ``needs_callout`` is true (None: undecided), and is ignored elsewhere.
+    """
+
+    snapshot: Snapshot
+    listener: str
+    client: Client
+    now: float
+    tls: bool
+    account: str | None
+    sender: Address | None
+    recipient: Address
+    transaction: object
+    known: bool | None
+    limit: LimitReached | None = None
+    identity: bool = True
+
+
+class MessageFacts(NamedTuple):
+    """Known after the final dot. ``header_from`` is None if From is absent or cannot be read; ``size`` in octets."""
+
+    snapshot: Snapshot
+    listener: str
+    client: Client
+    now: float
+    account: str | None
+    sender: Address | None
+    header_from: tuple[Address, ...] | None
+    from_count: int
+    received_count: int
+    size: int
+
+
+class AnyFacts(Protocol):
+    """What every kind of facts has."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The policy in force."""
+        ...
+
+    @property
+    def listener(self) -> str:
+        """The listener's name."""
+        ...
+
+    @property
+    def client(self) -> Client:
+        """The peer."""
+        ...
+
+    @property
+    def now(self) -> float:
+        """Seconds since 1970, UTC."""
+        ...
+
+
+class EnvelopeFacts(AnyFacts, Protocol):
+    """What MAIL and RCPT have in common, so that one rule serves both."""
+
+    @property
+    def tls(self) -> bool:
+        """The connection is encrypted."""
+        ...
+
+    @property
+    def account(self) -> str | None:
+        """The authenticated login."""
+        ...
+
+    @property
+    def sender(self) -> Address | None:
+        """The reverse-path."""
+        ...
+
+    @property
+    def limit(self) -> LimitReached | None:
+        """A limit that is reached."""
+        ...
+
+    @property
+    def identity(self) -> bool:
+        """The client's address is its own."""
+        ...

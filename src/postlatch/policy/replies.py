@@ -1,0 +1,42 @@
+"""The policy's public answers (DESIGN section 9, Replies): generic text; what happened goes into ``why``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from postlatch.model.reply import Reply
+from postlatch.policy.facts import LimitReached
+
+RELAY_DENIED = Reply(550, "5.7.1", "relaying denied")
+NO_RULE = Reply(550, "5.7.1", "not permitted")
+NO_RIGHT = Reply(550, "5.7.1", "this address may not send here")
+RIGHT_EXPIRED = Reply(550, "5.7.1", "the right to relay has expired")
+RIGHT_SUSPENDED = Reply(550, "5.7.1", "the right to relay is suspended")
+ROUTE_EXPIRED = Reply(550, "5.7.1", "relaying to this domain has expired")
+RECIPIENT_SCOPE = Reply(550, "5.7.1", "this right does not cover the recipient")
+AUTH_REQUIRED = Reply(530, "5.7.0", "authentication required")
+NO_ACCOUNT = Reply(550, "5.7.1", "this account may not send")
+ACCOUNT_SUSPENDED = Reply(550, "5.7.1", "this account is suspended")
+NOT_OWNED = Reply(553, "5.7.1", "the sender address does not belong to this account")
+SENDER_SCOPE = Reply(553, "5.7.1", "this right does not cover the sender address")
+FORGED_SENDER = Reply(550, "5.7.1", "our own domain may not be sent from there")
+BAD_ADDRESS = Reply(501, "5.1.3", "bad recipient address")
+UNKNOWN_USER = Reply(550, "5.1.1", "no such user here")
+UNDECIDED = Reply(451, "4.3.0", "cannot decide now, try again later")
+CHANGED = Reply(451, "4.7.1", "the permission to send has changed, try again later")
+BANNED = Reply(554, "5.7.1", "no service for this address")
+BUSY = Reply(421, "4.7.0", "too many connections, try again later")
+LOOP = Reply(554, "5.4.6", "too many hops: a mail loop")
+ONE_FROM = Reply(550, "5.7.1", "the message needs exactly one From field that can be read")
+HEADER_NOT_OWNED = Reply(553, "5.7.1", "the From field names an address that may not be sent from here")
+
+
+def rfc3339(seconds: float) -> str:
+    """``seconds`` since 1970 as ``2026-01-01T00:00:00Z``, rounded down."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def limit_reply(limit: LimitReached) -> Reply:
+    """450 with the time from which it may work again; 550 when the day is spent."""
+    text = f"limit reached: {limit.name}; try again at {rfc3339(limit.retry_at)}"
+    return Reply(550, "5.7.1", text) if limit.day_spent else Reply(450, "4.7.1", text)

@@ -1,0 +1,152 @@
+"""The policy as data: one immutable snapshot that every decision reads. A new one is proved, then swapped in whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from types import MappingProxyType
+from typing import TypeVar
+
+from postlatch.model.address import Address
+from postlatch.model.envelope import Destination, IPAddress, Role
+from postlatch.policy.networks import IPNetwork, NetworkTable
+
+V = TypeVar("V")
+
+
+def _frozen(mapping: Mapping[str, V]) -> Mapping[str, V]:
+    # A copy behind a proxy: nobody who kept the dictionary can change what has been proved.
+    return MappingProxyType(dict(mapping))
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A way in. ``tls``: it speaks TLS, from the first byte or by STARTTLS."""
+
+    name: str
+    role: Role
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDomain:
+    """A domain of ours. ``recipients`` and alias names are local parts, compared in lower case; None: ask the next hop.
+
+    Alias and catch-all targets are mailboxes of our own domains; any other target is dropped by ``expand``.
+    """
+
+    name: str
+    recipients: frozenset[str] | None
+    aliases: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    catch_all: tuple[Address, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.recipients is not None:
+            object.__setattr__(self, "recipients", frozenset(map(str.lower, self.recipients)))
+        object.__setattr__(self, "aliases", _frozen({name.lower(): targets for name, targets in self.aliases.items()}))
+
+
+@dataclass(frozen=True, slots=True)
+class RelayDomain:
+    """A domain that anybody may reach through us, by its own route. ``expires``: the first second that is too late, UTC."""
+
+    name: str
+    recipients: frozenset[str] | None
+    owner: str
+    expires: float
+
+    def __post_init__(self) -> None:
+        if self.recipients is not None:
+            object.__setattr__(self, "recipients", frozenset(map(str.lower, self.recipients)))
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Who may relay by address (DESIGN section 5). Patterns are ``user@domain``, ``@domain`` or ``<>``; none means any.
+
+    ``expires``: the first second that is too late, UTC. ``wide`` and ``masked`` are reasons in writing. ``limits`` are texts
+    such as ``200/day`` by kind. ``sender_keys`` and ``recipient_keys`` are the patterns made ready for look-up.
+    """
+
+    name: str
+    networks: tuple[IPNetwork, ...]
+    listeners: frozenset[str]
+    senders: tuple[str, ...]
+    _: KW_ONLY
+    recipients: tuple[str, ...] = ()
+    owner: str
+    expires: float
+    wide: str = ""
+    masked: str = ""
+    source: str = "configuration"
+    suspended: bool = False
+    limits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sender_keys: frozenset[str] = field(init=False, repr=False, compare=False)
+    recipient_keys: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", _frozen(self.limits))
+        object.__setattr__(self, "sender_keys", frozenset(map(str.lower, self.senders)))
+        object.__setattr__(self, "recipient_keys", frozenset(map(str.lower, self.recipients)))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who may submit. ``send_as`` holds ``user@domain``, ``@domain`` and ``<>``, in lower case."""
+
+    login: str
+    send_as: frozenset[str]
+    suspended: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "send_as", frozenset(map(str.lower, self.send_as)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All that the policy knows. Mapping keys are names as they are compared: domains as lower-case A-labels.
+
+    ``own_addresses`` are literals of this server as the parser writes them (``[192.0.2.1]``), for ``postmaster`` alone.
+    """
+
+    version: int
+    hostname: str
+    listeners: Mapping[str, Listener]
+    local_domains: Mapping[str, LocalDomain]
+    relay_domains: Mapping[str, RelayDomain]
+    rights: tuple[Right, ...]
+    accounts: Mapping[str, Account]
+    own_addresses: frozenset[str] = frozenset()
+    first_domain: str = field(init=False, repr=False)
+    _rights_by_name: Mapping[str, Right] = field(init=False, repr=False)
+    _tables: Mapping[str, NetworkTable[Right]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("listeners", "local_domains", "relay_domains", "accounts"):
+            object.__setattr__(self, name, _frozen(getattr(self, name)))
+        object.__setattr__(self, "rights", tuple(self.rights))
+        object.__setattr__(self, "first_domain", next(iter(self.local_domains), ""))
+        object.__setattr__(self, "_rights_by_name", _frozen({right.name: right for right in self.rights}))
+        tables = {name: NetworkTable(self._entries(name)) for name in self.listeners}
+        object.__setattr__(self, "_tables", _frozen(tables))
+
+    def _entries(self, listener: str) -> Iterator[tuple[IPNetwork, Right]]:
+        for right in self.rights:
+            if listener in right.listeners:
+                yield from ((network, right) for network in right.networks)
+
+    def classify(self, domain: str) -> Destination:
+        """Whose domain this is: by exact match only, so never by suffix. An address literal is foreign."""
+        if domain[:1] in ("", "["):
+            return Destination.FOREIGN
+        if domain in self.local_domains:
+            return Destination.LOCAL
+        return Destination.RELAY if domain in self.relay_domains else Destination.FOREIGN
+
+    def right(self, name: str) -> Right | None:
+        """The right of that name, valid or not."""
+        return self._rights_by_name.get(name)
+
+    def rights_of(self, listener: str, address: IPAddress) -> list[Right]:
+        """The rights on ``listener`` whose networks contain ``address``, valid or not, in the order of the configuration."""
+        return self._tables[listener].find(address)

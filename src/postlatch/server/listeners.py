@@ -1,0 +1,99 @@
+"""The listening sockets of the relay, and the once-a-second look at every session."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping, Sequence
+
+from postlatch.server.connection import Connection, ListenerPort
+from postlatch.server.services import Services
+
+_BACKLOG = 1024
+
+
+class BindError(Exception):
+    """An address cannot be bound; the message names the listener, the address and the cause."""
+
+
+def bind(name: str, address: str) -> socket.socket:
+    """A listening TCP socket for ``host:port`` or ``[v6]:port``. IPv6 sockets are IPv6 only: no mapped surprises."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, int(port)))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise BindError(f"listener {name}: cannot bind {address}: {error.strerror}") from error
+    sock.setblocking(False)
+    return sock
+
+
+def bound_address(sock: socket.socket) -> str:
+    """``host:port`` as bound, with the real port where 0 was asked for."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+class SmtpServer:
+    """Serves listeners on sockets that are already bound."""
+
+    def __init__(self, services: Services, ports: Mapping[str, ListenerPort]) -> None:
+        self._services = services
+        self._ports = ports
+        self._servers: list[asyncio.Server] = []
+        self._connections: dict[str, set[Connection]] = {name: set() for name in ports}
+        self._ticker: asyncio.TimerHandle | None = None
+
+    async def start(self, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
+        """Begin to accept. ``sockets`` are by listener name."""
+        loop = asyncio.get_running_loop()
+        for name, port in self._ports.items():
+            registry = self._connections[name]
+            for sock in sockets[name]:
+                server = await loop.create_server(
+                    lambda port=port, registry=registry: Connection(self._services, port, registry),
+                    sock=sock,
+                    backlog=_BACKLOG,
+                    ssl=port.tls if port.implicit_tls else None,
+                    ssl_handshake_timeout=30 if port.implicit_tls else None,
+                )
+                self._servers.append(server)
+        self._tick()
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for registry in self._connections.values():
+            for connection in tuple(registry):
+                connection.check_time(now)
+        self._ticker = loop.call_later(1.0, self._tick)
+
+    def open_connections(self) -> dict[str, int]:
+        """Live connections by listener."""
+        return {name: len(registry) for name, registry in self._connections.items()}
+
+    async def stop(self, grace: float) -> None:
+        """Stop accepting, end idle sessions with 421, and give messages on their way in ``grace`` seconds to finish."""
+        self._services.draining = True
+        for server in self._servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        while any(self._connections.values()) and loop.time() < deadline:
+            for connection in self._all():
+                connection.drain()
+            await asyncio.sleep(0.05)
+        for connection in self._all():
+            connection.abort()
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    def _all(self) -> list[Connection]:
+        return [connection for registry in self._connections.values() for connection in registry]

@@ -1,0 +1,82 @@
+"""What a connection needs from the rest of the relay. One object, so that a reload swaps what is in it for everyone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from postlatch.accounts.authenticator import Authenticator
+from postlatch.accounts.known import KnownRecipients
+from postlatch.limits.gauge import Gauge
+from postlatch.limits.limit import Limit
+from postlatch.limits.limiter import Limiter
+from postlatch.model.address import Address
+from postlatch.model.clock import Clock
+from postlatch.model.events import Event
+from postlatch.policy.snapshot import Snapshot
+from postlatch.server.bans import BanList
+from postlatch.spool.spool import Spool
+
+
+class Count(Protocol):
+    """Counts for /metrics; see the catalogue in the web room."""
+
+    def inc(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None:
+        """Add to a counter."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """The bounds of one session (the ``[session]`` table). Times in seconds, sizes in octets, ``data_rate`` octets a second."""
+
+    line: int = 4096
+    size: int = 52_428_800
+    recipients: int = 1000
+    transactions: int = 10_000
+    errors: int = 10
+    commands: int = 100
+    idle: float = 300.0
+    total: float = 3600.0
+    data_rate: int = 500
+    greeting_delay: float = 0.1
+    auth_failures: int = 3
+    auth_failure_delay: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRules:
+    """The parsed ``[limits.*]`` tables. Each maps a kind (``messages``, ``recipients``…) to its limits."""
+
+    account: dict[str, tuple[Limit, ...]] = field(default_factory=dict)
+    right: dict[str, tuple[Limit, ...]] = field(default_factory=dict)
+    rights: dict[str, dict[str, tuple[Limit, ...]]] = field(default_factory=dict)  # by name, where a right has its own
+    client: dict[str, tuple[Limit, ...]] = field(default_factory=dict)
+    connections: int = 50
+
+
+@dataclass(slots=True)
+class Services:
+    """Live parts. ``snapshot``, ``session``, ``rules`` and ``bans`` are replaced on reload; connections read them each time."""
+
+    clock: Clock
+    snapshot: Snapshot
+    session: SessionLimits
+    rules: LimitRules
+    limiter: Limiter
+    gauge: Gauge
+    bans: BanList
+    spool: Spool
+    authenticator: Authenticator
+    known_recipients: KnownRecipients
+    submit: Callable[[Sequence[Callable[..., Any]], Sequence[Event]], asyncio.Future[list[Any]]]
+    record: Callable[[Event], None]
+    count: Count
+    callout: Callable[[Address], Any]  # -> Awaitable[bool | None]
+    wake_delivery: Callable[[], None]
+    right_used: Callable[[str, float], None]
+    store_healthy: Callable[[], bool]
+    free_space: Callable[[int], bool]  # is there room for a message of this many octets?
+    draining: bool = False

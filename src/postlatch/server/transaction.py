@@ -1,0 +1,145 @@
+"""One mail transaction: what was accepted so far, and how it becomes a message in the queue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from postlatch.limits.limiter import Charge
+from postlatch.model.address import Address
+from postlatch.model.envelope import Envelope, EnvelopeRecipient, GrantReason, RecipientParams, Role, SenderParams
+from postlatch.model.envelope import Client
+from postlatch.model.events import Event
+from postlatch.model.ids import format_id
+from postlatch.policy.aliases import expand
+from postlatch.policy.decide import AcceptRecipient
+from postlatch.policy.grant import RelayGrant
+from postlatch.server.charges import payer_charges
+from postlatch.server.headers import HeaderCollector, HeaderFacts
+from postlatch.server.services import LimitRules, Services
+from postlatch.spool.spool import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who is sending, by which way: fixed for the length of a transaction."""
+
+    listener: str
+    role: Role
+    client: Client
+    helo: str
+    esmtp: bool
+    tls: bool
+    account: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRecipient:
+    """One RCPT that was answered 250, with the verdict that let it in."""
+
+    address: Address
+    params: RecipientParams
+    verdict: AcceptRecipient
+
+    @property
+    def reason(self) -> GrantReason | None:
+        """The grant's reason; None for local mail from a stranger."""
+        return self.verdict.grant.reason if self.verdict.grant is not None else None
+
+
+@dataclass(eq=False, slots=True)
+class Transaction:
+    """From MAIL to the end of DATA. Compared by identity: its grants are valid for this object alone."""
+
+    origin: Origin
+    sender: Address | None
+    params: SenderParams
+    recipients: list[AcceptedRecipient] = field(default_factory=list)
+    new_recipients: list[Address] = field(default_factory=list)
+    collector: HeaderCollector = field(default_factory=HeaderCollector)
+    header: HeaderFacts | None = None
+    draft: Draft | None = None
+    committing: bool = False
+    received_at: float = 0.0
+
+    def payers(self) -> Counter[tuple[GrantReason, str]]:
+        """Recipients by who pays for them: (reason, account or right) → count, before alias expansion."""
+        return Counter((r.reason, r.verdict.ref) for r in self.recipients if r.reason is not None)
+
+    def charges(self, rules: LimitRules) -> list[Charge]:
+        """What this message costs in all."""
+        charges: list[Charge] = []
+        for (reason, ref), count in self.payers().items():
+            costs = [("messages", 1), ("recipients", count), ("new_recipients", len(self.new_recipients))]
+            charges += payer_charges(rules, reason, ref, costs)
+        return charges
+
+    def grants(self) -> list[RelayGrant]:
+        """Every grant that was minted for this transaction."""
+        return [r.verdict.grant for r in self.recipients if r.verdict.grant is not None]
+
+    def expanded(self, services: Services) -> tuple[list[EnvelopeRecipient], list[RelayGrant | None], list[Address]]:
+        """One row a final mailbox, its grant, and the address that the client named for it. Duplicates fall together."""
+        rows: list[EnvelopeRecipient] = []
+        grants: list[RelayGrant | None] = []
+        named: list[Address] = []
+        seen: set[str] = set()
+        for recipient in self.recipients:
+            for target in expand(services.snapshot, recipient.address):
+                if target.text in seen:
+                    continue
+                seen.add(target.text)
+                rows.append(_row(recipient, target))
+                grants.append(recipient.verdict.grant)
+                named.append(recipient.address)
+        return rows, grants, named
+
+    def envelope(self, rows: Sequence[EnvelopeRecipient]) -> Envelope:
+        """The envelope to store."""
+        origin = self.origin
+        return Envelope(
+            sender=self.sender,
+            recipients=tuple(rows),
+            received_at=self.received_at,
+            listener=origin.listener,
+            role=origin.role,
+            client=origin.client.address,
+            helo=origin.helo,
+            account=origin.account or "",
+            params=self.params,
+            header_message_id=self.header.message_id if self.header else "",
+        )
+
+    def accepted_event(self, message_id: int, size: int, now: float) -> Event:
+        """The journal's record of the acceptance."""
+        origin = self.origin
+        return Event(
+            "message.accepted",
+            now,
+            {
+                "message": format_id(message_id),
+                "listener": origin.listener,
+                "client": str(origin.client.address),
+                "helo": origin.helo,
+                "account": origin.account or "",
+                "tls": origin.tls,
+                "sender": str(self.sender or "<>"),
+                "recipients": [r.address.text or "postmaster" for r in self.recipients],
+                "grants": sorted({f"{reason}:{ref}" for reason, ref in self.payers()}),
+                "size": size,
+                "header_message_id": self.header.message_id if self.header else "",
+            },
+        )
+
+
+def _row(recipient: AcceptedRecipient, target: Address) -> EnvelopeRecipient:
+    verdict = recipient.verdict
+    return EnvelopeRecipient(
+        address=target,
+        destination=verdict.destination,
+        grant_reason=recipient.reason,
+        grant_ref=verdict.ref if recipient.reason is not None else "",
+        params=recipient.params,
+        original=recipient.address if target != recipient.address else None,
+    )

@@ -1,0 +1,131 @@
+"""What the server engine tells its owner. Every accepted ``Mail`` ends in exactly one ``BodyEnd`` or ``TransactionDropped``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from postlatch.model.address import Address
+from postlatch.model.envelope import RecipientParams, SenderParams
+from postlatch.model.reply import Reply
+
+
+class Reason(StrEnum):
+    """The vocabulary of ``Closed`` and ``TransactionDropped``: for journals and metrics, never text of the client's."""
+
+    QUIT = "quit"
+    REFUSED = "refused before the greeting"
+    SHUTDOWN = "shutdown"
+    ANSWERED = "closed by the answer"
+    EARLY_TALKER = "early talker"
+    PIPELINING = "unauthorised pipelining"
+    INJECTION = "plaintext behind STARTTLS"
+    NOT_SMTP = "not SMTP"
+    LINE_TOO_LONG = "line too long"
+    BARE_LF = "bare line feed"
+    BAD_BODY = "bad line end or NUL in body"
+    BAD_BDAT = "BDAT without a count"
+    ERRORS = "too many errors"
+    COMMANDS = "too many commands"
+    TRANSACTIONS = "too many transactions"
+    RESET = "RSET"
+    HELLO = "EHLO or HELO"
+    STARTTLS = "STARTTLS"
+    TOO_BIG = "message too big"
+    BODY_REFUSED = "body refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """EHLO or HELO was answered. ``name`` is printable ASCII of 255 characters at most, and unverified."""
+
+    name: str
+    esmtp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """The 220 is in ``output()``. Send it, stop reading, shake hands, call ``tls_started()``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthStart:
+    """Answer with ``challenge``, ``authenticated`` or a refusing ``answer``. ``mechanism`` is one of the offered, upper case."""
+
+    mechanism: str
+    initial: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthResponse:
+    """The decoded response to the last challenge. Answer as ``AuthStart``."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuthCancelled:
+    """The exchange ended without a result (``*``, or not base64) and was answered: forget it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Answer it; 2xx opens the transaction. ``sender`` is None for ``<>``."""
+
+    sender: Address | None
+    params: SenderParams
+
+
+@dataclass(frozen=True, slots=True)
+class Rcpt:
+    """Answer it; 2xx accepts the recipient."""
+
+    recipient: Address
+    params: RecipientParams
+
+
+@dataclass(frozen=True, slots=True)
+class BodyStart:
+    """Answer with ``accept_body``, or a refusing ``answer`` that also ends the transaction."""
+
+    chunking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BodyChunk:
+    """Some of the body, at most 64 KiB, cut anywhere. Unstuffed; every line ends in CR LF, except perhaps the last under BDAT."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BodyEnd:
+    """The body is whole: ``size`` octets were given. Answer it, once for all recipients; the transaction is over either way."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionDropped:
+    """The open transaction is over without a message: abort what was opened for it."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The engine itself refused a command. ``verb`` is one that it knows, or ``?``."""
+
+    verb: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The last event: send ``output()``, then close the connection."""
+
+    reason: Reason
+
+
+Question = Mail | Rcpt | BodyStart | BodyEnd | AuthStart | AuthResponse | StartTls
+ServerEvent = Question | Hello | AuthCancelled | BodyChunk | TransactionDropped | Rejected | Closed

@@ -1,0 +1,54 @@
+"""Postfix's own load tools: ``smtp-sink`` counts what arrives, ``smtp-source`` sends. Both in C: they cost little."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import time
+
+from postlatch.testing.peers.ports import end, free_port, listens, wait_until
+
+
+class CountingSink:
+    """An smtp-sink on loopback; ``messages`` is how many final dots it has answered."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.messages = 0
+        self.last_at = 0.0
+        self._process = subprocess.Popen(
+            ["/usr/sbin/smtp-sink", "-u", "nobody", "-c", f"127.0.0.1:{self.port}", "1024"], stdout=subprocess.PIPE
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        wait_until(lambda: listens(self.port), 10, "smtp-sink to listen")
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        pending = b""
+        while chunk := self._process.stdout.read1(65536):
+            now = time.monotonic()
+            pending = (pending + chunk)[-400:]
+            found = re.findall(rb"mesg=(\d+)", pending)
+            if found and int(found[-1]) != self.messages:
+                self.messages, self.last_at = int(found[-1]), now
+
+    def wait_for(self, count: int, seconds: float) -> float:
+        """Wait until ``count`` messages have arrived in all; the monotonic time when the last one was seen."""
+        wait_until(lambda: self.messages >= count, seconds, f"{count} messages at the sink (have {self.messages})")
+        return self.last_at
+
+    def __enter__(self) -> CountingSink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self._process)
+
+
+def send_load(
+    port: int, *, messages: int, sessions: int, size: int, sender: str, recipient: str, keep: bool = True
+) -> subprocess.CompletedProcess[bytes]:
+    """Send ``messages`` of ``size`` octets over ``sessions`` parallel connections, kept open if ``keep``."""
+    command = ["/usr/sbin/smtp-source", "-s", str(sessions), "-m", str(messages), "-l", str(size), "-f", sender, "-t", recipient]
+    return subprocess.run([*command, *(["-d"] if keep else []), f"127.0.0.1:{port}"], check=True, capture_output=True)
