@@ -25,10 +25,12 @@ class Gcra:
         A cost above the whole amount never fits; its answer is a window from now, when a smaller one surely does.
         """
         amount, seconds, _ = self.limit
-        if self._empty_at > now + seconds:
-            self._empty_at = now + seconds  # the clock went back: full at most, so it is free again within the window
         if cost > amount:
             return now + seconds
+        if self._empty_at <= now:
+            return 0.0
+        # Further in the future than a full bucket: the clock went back. Full at most, so it is free again within the window.
+        self._empty_at = min(self._empty_at, now + seconds)
         # Multiplied before it is divided, so that the whole amount costs exactly the whole window.
         fits_at = self._empty_at + cost * seconds / amount - seconds
         return 0.0 if fits_at <= now else fits_at
@@ -36,8 +38,7 @@ class Gcra:
     def add(self, now: float, cost: int) -> None:
         """Count ``cost``, even past the limit: an overfull bucket is a full one."""
         amount, seconds, _ = self.limit
-        start = self._empty_at if self._empty_at > now else now
-        self._empty_at = min(start + cost * seconds / amount, now + seconds)
+        self._empty_at = min(max(self._empty_at, now) + cost * seconds / amount, now + seconds)
 
     def idle(self, now: float) -> bool:
         """True if nothing is counted any more."""

@@ -31,9 +31,12 @@ ONE_FROM = Reply(550, "5.7.1", "the message needs exactly one From field that ca
 HEADER_NOT_OWNED = Reply(553, "5.7.1", "the From field names an address that may not be sent from here")
 
 
+_LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last that RFC 3339 can write
+
+
 def rfc3339(seconds: float) -> str:
-    """``seconds`` since 1970 as ``2026-01-01T00:00:00Z``, rounded down."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """``seconds`` since 1970 as ``2026-01-01T00:00:00Z``, rounded down and kept within the years 1970 to 9999."""
+    return datetime.fromtimestamp(int(min(max(seconds, 0), _LAST_SECOND)), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def limit_reply(limit: LimitReached) -> Reply:

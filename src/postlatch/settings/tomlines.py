@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from bisect import bisect_right
-from itertools import accumulate
+from bisect import bisect_left
 
 KeyPath = tuple[str | int, ...]
 
@@ -60,7 +59,7 @@ class _Locator:
         self.lines: dict[KeyPath, int] = {}
         self._text = text
         self._at = 0
-        self._line_ends = list(accumulate(len(line) for line in text.split("\n")))
+        self._newlines = [match.start() for match in re.finditer("\n", text)]
         self._last_index: dict[KeyPath, int] = {}  # of each [[list of tables]], its newest element
 
     def document(self) -> None:
@@ -172,8 +171,4 @@ class _Locator:
         return match.group()
 
     def _record(self, path: KeyPath, position: int) -> None:
-        # _line_ends counts characters without the newlines before each line; add them back by comparing with the index.
-        self.lines.setdefault(path, self._line_of(position))
-
-    def _line_of(self, position: int) -> int:
-        return bisect_right(self._line_ends, position, key=None) + 1
+        self.lines.setdefault(path, bisect_left(self._newlines, position) + 1)

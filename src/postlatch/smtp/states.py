@@ -1,14 +1,15 @@
 """The one transition table of the server engine: what each command does in each state.
 
-A row gives, for a command, the state that follows a positive answer, or the reply that refuses the command there. What is not a
-command (the end of a body, a handshake) is an ``Input``. ``python -m postlatch.smtp.states`` prints the diagram of the docs.
+A row gives, for a command, the state that follows when it is accepted, or the reply that refuses it there. What moves a session
+without being a command (the end of a body, a handshake) is an ``Input``. ``python -m postlatch.smtp.states`` prints the
+diagram of the docs.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from enum import Enum, StrEnum
-from types import MappingProxyType
 
 from postlatch.model.reply import Reply
 from postlatch.smtp import replies
@@ -18,13 +19,13 @@ class State(Enum):
     """Where a session is. The values are the names in the diagram."""
 
     SILENT = "silent"  # connected, not greeted
-    START = "start"  # greeted, or TLS began: no EHLO or HELO yet
+    START = "start"  # greeted, or TLS has begun: no EHLO or HELO yet
     READY = "ready"
-    MAIL = "mail"  # a transaction, no RCPT yet
-    REFUSED = "refused"  # a transaction, and every RCPT so far was refused
-    RCPT = "rcpt"  # at least one recipient
-    CHUNKS = "chunks"  # between two BDAT chunks
-    # In these no command is read:
+    MAIL = "mail"  # in a transaction, no RCPT yet
+    REFUSED = "refused"  # in a transaction, and every RCPT so far was refused
+    RCPT = "rcpt"  # in a transaction with a recipient
+    CHUNKS = "chunks"  # between two chunks of BDAT
+    # In the rest no command is read.
     DATA = "data"
     CHUNK = "chunk"
     AUTH = "auth"
@@ -33,7 +34,7 @@ class State(Enum):
 
 
 class Verb(StrEnum):
-    """The commands that the engine knows."""
+    """The commands that the engine carries out."""
 
     EHLO = "EHLO"
     HELO = "HELO"
@@ -52,47 +53,140 @@ class Verb(StrEnum):
 
 
 class Input(Enum):
-    """What moves a session and is not a command."""
+    """What moves a session and is no command."""
 
-    GREETED = "220"
-    REFUSED_RCPT = "RCPT refused"
-    REFUSED_BODY = "body refused"
-    DROPPED = "message dropped"
-    CHUNK_END = "chunk complete"
-    BODY_END = "message complete"
-    AUTH_END = "235 or refusal"
-    SECURED = "TLS handshake"
+    GREETED = "220 greeting"
+    RCPT_REFUSED = "RCPT refused"
+    BODY_REFUSED = "body refused"
+    CHUNK_COMPLETE = "chunk complete"
+    MESSAGE_COMPLETE = "message complete"
+    AUTH_OVER = "235 or refusal"
+    TLS_STARTED = "handshake done"
 
 
 Row = Mapping[Verb | Input, State | Reply]
 
-# In the order of RFC 5321 section 4.1.4: these are permitted everywhere and leave the state alone, or reset it.
-_ANYWHERE: tuple[Verb, ...] = (Verb.NOOP, Verb.VRFY, Verb.EXPN, Verb.HELP)
 
-
-def _row(state: State, ready: State, steps: Row) -> Row:
-    row: dict[Verb | Input, State | Reply] = dict.fromkeys(_ANYWHERE, state)
-    row |= {Verb.EHLO: State.READY, Verb.HELO: State.READY, Verb.RSET: ready, Verb.QUIT: State.CLOSED}
-    return MappingProxyType(row | dict(steps))
-
-
-def _refuse(reply: Reply, *verbs: Verb) -> dict[Verb | Input, State | Reply]:
-    return dict.fromkeys(verbs, reply)
-
-
-TABLE: Mapping[State, Row] = MappingProxyType(
-    {
-        State.SILENT: {Input.GREETED: State.START},
-        State.START: _row(
-            State.START,
-            State.START,
-            _refuse(replies.NEED_HELLO, Verb.STARTTLS, Verb.AUTH, Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.BDAT),
-        ),
-        State.READY: _row(
-            State.READY,
-            State.READY,
-            {Verb.MAIL: State.MAIL, Verb.AUTH: State.AUTH, Verb.STARTTLS: State.TLS}
-            | _refuse(replies.NEED_MAIL, Verb.RCPT, Verb.DATA, Verb.BDAT),
-        ),
+def _row(state: State, steps: Row, *, reset: State = State.READY) -> Row:
+    """A state that reads commands: ``steps``, and what is the same in every such state (RFC 5321 section 4.1.4)."""
+    everywhere: Row = {
+        Verb.EHLO: State.READY,
+        Verb.HELO: State.READY,
+        Verb.RSET: reset,
+        Verb.NOOP: state,
+        Verb.VRFY: state,
+        Verb.EXPN: state,
+        Verb.HELP: state,
+        Verb.QUIT: State.CLOSED,
     }
-)
+    return {**everywhere, **steps}
+
+
+TABLE: Mapping[State, Row] = {
+    State.SILENT: {Input.GREETED: State.START},
+    State.START: _row(
+        State.START,
+        {
+            Verb.STARTTLS: replies.NEED_HELLO,
+            Verb.AUTH: replies.NEED_HELLO,
+            Verb.MAIL: replies.NEED_HELLO,
+            Verb.RCPT: replies.NEED_HELLO,
+            Verb.DATA: replies.NEED_HELLO,
+            Verb.BDAT: replies.NEED_HELLO,
+        },
+        reset=State.START,
+    ),
+    State.READY: _row(
+        State.READY,
+        {
+            Verb.STARTTLS: State.TLS,
+            Verb.AUTH: State.AUTH,
+            Verb.MAIL: State.MAIL,
+            Verb.RCPT: replies.NEED_MAIL,
+            Verb.DATA: replies.NEED_MAIL,
+            Verb.BDAT: replies.NEED_MAIL,
+        },
+    ),
+    State.MAIL: _row(
+        State.MAIL,
+        {
+            Verb.STARTTLS: State.TLS,  # RFC 3207 permits it; the transaction is forgotten
+            Verb.AUTH: replies.IN_TRANSACTION,  # RFC 4954 section 4
+            Verb.MAIL: replies.IN_TRANSACTION,
+            Verb.RCPT: State.RCPT,
+            Input.RCPT_REFUSED: State.REFUSED,
+            Verb.DATA: replies.NEED_RECIPIENT,
+            Verb.BDAT: replies.NEED_RECIPIENT,
+        },
+    ),
+    State.REFUSED: _row(
+        State.REFUSED,
+        {
+            Verb.STARTTLS: State.TLS,
+            Verb.AUTH: replies.IN_TRANSACTION,
+            Verb.MAIL: replies.IN_TRANSACTION,
+            Verb.RCPT: State.RCPT,
+            Input.RCPT_REFUSED: State.REFUSED,
+            Verb.DATA: replies.NO_VALID_RECIPIENTS,  # RFC 2920 section 3.1: a pipelining client gets here
+            Verb.BDAT: replies.NO_VALID_RECIPIENTS,
+        },
+    ),
+    State.RCPT: _row(
+        State.RCPT,
+        {
+            Verb.STARTTLS: State.TLS,
+            Verb.AUTH: replies.IN_TRANSACTION,
+            Verb.MAIL: replies.IN_TRANSACTION,
+            Verb.RCPT: State.RCPT,
+            Input.RCPT_REFUSED: State.RCPT,
+            Verb.DATA: State.DATA,
+            Verb.BDAT: State.CHUNK,
+            Input.BODY_REFUSED: State.READY,
+        },
+    ),
+    State.CHUNKS: _row(
+        State.CHUNKS,
+        {
+            Verb.STARTTLS: State.TLS,
+            Verb.AUTH: replies.IN_CHUNKS,
+            Verb.MAIL: replies.IN_CHUNKS,
+            Verb.RCPT: replies.IN_CHUNKS,
+            Verb.DATA: replies.IN_CHUNKS,  # RFC 3030 section 3
+            Verb.BDAT: State.CHUNK,
+            Input.BODY_REFUSED: State.READY,
+        },
+    ),
+    State.DATA: {Input.MESSAGE_COMPLETE: State.READY},
+    State.CHUNK: {Input.CHUNK_COMPLETE: State.CHUNKS, Input.MESSAGE_COMPLETE: State.READY},
+    State.AUTH: {Input.AUTH_OVER: State.READY},
+    State.TLS: {Input.TLS_STARTED: State.START},
+    State.CLOSED: {},
+}
+
+COMMAND_STATES = frozenset(state for state, row in TABLE.items() if Verb.QUIT in row)
+
+
+def diagram() -> str:
+    """The table as a mermaid state diagram. Refusals, and what every command state has in common, are left out."""
+    common = set(_row(State.START, {})) - {Verb.RSET}
+    lines = ["stateDiagram-v2", f"    [*] --> {State.SILENT.value}"]
+    for state, row in TABLE.items():
+        edges: dict[State, list[str]] = {}
+        for cause, step in row.items():
+            greets = state is State.START and cause in {Verb.EHLO, Verb.HELO}
+            if isinstance(step, State) and (greets or cause not in common):
+                edges.setdefault(step, []).append(cause.value)
+        lines += [f"    {state.value} --> {to.value}: {', '.join(causes)}" for to, causes in edges.items()]
+    names = ", ".join(state.value for state in State if state in COMMAND_STATES)
+    lines += [
+        "    note right of ready",
+        f"        In {names}: NOOP, VRFY, EXPN and HELP stay,",
+        "        EHLO and HELO lead to ready, QUIT to closed.",
+        "    end note",
+        "    closed --> [*]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(diagram())

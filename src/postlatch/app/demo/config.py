@@ -1,0 +1,71 @@
+"""The demo's configuration: every port free and on loopback, and everything in a folder that goes away."""
+
+from __future__ import annotations
+
+_TEMPLATE = """\
+hostname = "relay.postlatch.test"
+data_dir = "data"
+
+[tls]
+certificate = "cert.pem"
+key = "key.pem"
+
+[[listeners]]
+name = "mx"
+address = "127.0.0.1:{mx}"
+role = "mx"
+
+[[listeners]]
+name = "submission"
+address = "127.0.0.1:{submission}"
+role = "submission"
+
+[[listeners]]
+name = "submissions"
+address = "127.0.0.1:{submissions}"
+role = "submissions"
+
+[[listeners]]
+name = "relay"
+address = "127.0.0.1:{relay}"
+role = "relay"
+
+[domains."example.com"]
+deliver = "maildir:data/mail"
+recipients = ["alice", "bob"]
+aliases = {{ info = ["alice@example.com", "bob@example.com"] }}
+
+[[rights]]
+name = "printer"
+networks = ["127.0.0.1/32"]
+listeners = ["relay"]
+owner = "ops@example.com"
+expires = 2099-12-31
+senders = ["@example.com"]
+masked = "the demo's printer is this machine itself"
+
+[session]
+auth_failure_delay = 1
+
+[limits.client]
+connections = 50
+commands = ["6000/minute"]
+
+[outbound]
+smarthost = "smtp://127.0.0.1:{sink}"
+
+[alerts]
+to = ["alice@example.com"]
+
+[http]
+address = "127.0.0.1:{http}"
+
+[log]
+level = "error"
+"""
+
+
+def render(ports: dict[str, int], sink: int) -> str:
+    """The demo's postlatch.toml. Port 0 means a free one."""
+    names = ("mx", "submission", "submissions", "relay", "http")
+    return _TEMPLATE.format(sink=sink, **{name: ports.get(name, 0) for name in names})

@@ -1,0 +1,153 @@
+"""The real DNS, by dnspython: `model.dns.Resolver` over UDP with TCP for what was truncated, and a cache.
+
+Answers are hostile input. Whatever goes wrong inside is one DnsError, temporary unless the name is known not to exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import dns.asyncbackend
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.nameserver
+import dns.rdatatype
+import dns.resolver
+
+from postlatch.delivery.cache import SharedCache
+from postlatch.model.clock import Clock
+from postlatch.model.dns import DnsError, MxRecord
+from postlatch.model.envelope import IPAddress
+
+LIFETIME = 10.0  # seconds for one question over all servers and tries
+TRY_TIMEOUT = 3.0  # seconds for one try
+MAX_TTL = 3600.0
+MAX_NEGATIVE_TTL = 300.0  # a domain that was just created must not stay unknown for its SOA's day
+MIN_TTL = 1.0  # a TTL of 0 still serves everyone who asks in the same breath
+MAX_ENTRIES = 20_000
+_PAYLOAD = 1232  # EDNS: fits every path without fragments (DNS flag day 2020)
+
+_SERVER = re.compile(r"\[(?P<v6>[^\]]*)\](?::(?P<v6_port>[0-9]{1,5}))?|(?P<v4>[0-9.]+)(?::(?P<port>[0-9]{1,5}))?")
+
+T = TypeVar("T")
+
+
+class _Answer(NamedTuple):
+    """What is kept: record data, or the certainty that the name does not exist."""
+
+    records: tuple[dns.rdata.Rdata, ...]
+    exists: bool = True
+
+
+class DnsResolver:
+    """`model.dns.Resolver` over real name servers. One object a process: its cache is shared by all who ask."""
+
+    def __init__(self, resolver: dns.asyncresolver.Resolver, clock: Clock) -> None:
+        resolver.lifetime = LIFETIME
+        resolver.timeout = TRY_TIMEOUT
+        resolver.cache = None  # ours takes the clock as an argument and bounds the TTLs
+        resolver.use_edns(0, 0, _PAYLOAD)
+        self._resolver = resolver
+        self._backend = dns.asyncbackend.get_backend("asyncio")
+        self._cache: SharedCache[tuple[str, str], _Answer] = SharedCache(clock, MAX_ENTRIES)
+
+    @classmethod
+    def of_servers(cls, servers: Sequence[str], clock: Clock) -> DnsResolver:
+        """Ask these servers, each ``ADDRESS`` or ``ADDRESS:PORT`` (IPv6 in brackets); ValueError for anything else."""
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        resolver.nameservers = [dns.nameserver.Do53Nameserver(*parse_server(text)) for text in servers]
+        return cls(resolver, clock)
+
+    @classmethod
+    def of_system(cls, clock: Clock) -> DnsResolver:
+        """Ask the system's servers; ValueError if it names none."""
+        try:
+            return cls(dns.asyncresolver.Resolver(), clock)
+        except dns.resolver.NoResolverConfiguration:
+            raise ValueError("the system names no DNS server: set outbound.resolver") from None
+
+    async def mx(self, name: str) -> list[MxRecord]:
+        """MX records, in no order."""
+        return [MxRecord(record.preference, _host(record.exchange)) for record in await self._ask(name, "MX")]
+
+    async def addresses(self, name: str) -> list[IPAddress]:
+        """AAAA and A records together; fails only if one type fails and the other has nothing."""
+        answers = await asyncio.gather(self._ask(name, "AAAA"), self._ask(name, "A"), return_exceptions=True)
+        records = [record for answer in answers if not isinstance(answer, BaseException) for record in answer]
+        if not records:
+            _raise_worst(answers)
+        return [ipaddress.ip_address(record.address) for record in records]
+
+    async def txt(self, name: str) -> list[bytes]:
+        """TXT records, the strings of each joined."""
+        return [b"".join(record.strings) for record in await self._ask(name, "TXT")]
+
+    async def _ask(self, name: str, kind: str) -> tuple[dns.rdata.Rdata, ...]:
+        key = (name.lower().rstrip("."), kind)
+        answer = await self._cache.get(key, lambda: self._query(*key))
+        if not answer.exists:
+            raise DnsError("the name does not exist", temporary=False)
+        return answer.records
+
+    async def _query(self, name: str, kind: str) -> tuple[_Answer, float]:
+        try:
+            qname = dns.name.from_text(name, dns.name.root)
+        except (dns.exception.DNSException, ValueError):
+            # A label above 63 octets or an empty one: no zone can hold it, so it is as absent as NXDOMAIN (RFC 7208 4.8).
+            return _Answer((), exists=False), MAX_NEGATIVE_TTL
+        try:
+            answer = await self._resolver.resolve(
+                qname, kind, raise_on_no_answer=False, search=False, backend=self._backend
+            )
+        except dns.resolver.NXDOMAIN as error:
+            return _Answer((), exists=False), _negative_ttl(error)
+        except Exception as error:  # noqa: BLE001 - a peer chose these bytes: any failure of parsing them is "no answer"
+            raise DnsError(f"no usable DNS answer for {kind} ({type(error).__name__})", temporary=True) from None
+        ttl = answer.chaining_result.minimum_ttl
+        if answer.rrset is None:
+            return _Answer(()), _bounded(ttl, MAX_NEGATIVE_TTL)
+        return _Answer(tuple(answer.rrset)), _bounded(ttl, MAX_TTL)
+
+
+def parse_server(text: str) -> tuple[str, int]:
+    """Address and port of a name server; ValueError if it is none. The port is 53 if it is not given."""
+    match = _SERVER.fullmatch(text)
+    host = (match["v6"] or match["v4"] or "") if match else text  # a bare IPv6 address has no port
+    port = int((match["v6_port"] or match["port"] or 53) if match else 53)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a name server: it must be an IP address, or one with :PORT") from None
+    if not 1 <= port <= 65_535:
+        raise ValueError(f"{port} is not a port: it must be 1 to 65535")
+    return str(address), port
+
+
+def _host(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower() if name != dns.name.root else ""
+
+
+def _bounded(ttl: float, longest: float) -> float:
+    return min(max(ttl, MIN_TTL), longest)
+
+
+def _negative_ttl(error: dns.resolver.NXDOMAIN) -> float:
+    """RFC 2308 section 5: for as long as the SOA of the answer says."""
+    try:
+        ttls = [response.resolve_chaining().minimum_ttl for response in error.responses().values()]
+    except dns.exception.DNSException:
+        ttls = []
+    return _bounded(min(ttls, default=MIN_TTL), MAX_NEGATIVE_TTL)
+
+
+def _raise_worst(answers: Sequence[object]) -> None:
+    """A failure that may heal outweighs NXDOMAIN: only certainty may end in a bounce."""
+    failures = [answer for answer in answers if isinstance(answer, BaseException)]
+    failures.sort(key=lambda failure: isinstance(failure, DnsError) and not failure.temporary)
+    if failures:
+        raise failures[0]

@@ -1,0 +1,58 @@
+"""Where a recipient's mail goes, decided anew at every attempt: what was true when it was accepted may no longer be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from postlatch.delivery.config import DeliveryConfig, Route
+from postlatch.model.envelope import Destination, GrantReason
+from postlatch.spool.contract import QueuedRecipient, StoredMessage
+
+Classify = Callable[[str], Destination]
+"""Whose domain this is, by the current configuration."""
+Recheck = Callable[[QueuedRecipient, StoredMessage], str | None]
+"""Why a recipient's grant no longer holds (suspended account, revoked right), as a sentence for the operator; else None."""
+
+# The reasons for which mail may go to any domain. RELAY_DOMAIN is not one: it holds for its route and nothing else.
+_MAY_LEAVE = frozenset({GrantReason.ACCOUNT, GrantReason.NETWORK, GrantReason.NOTIFICATION})
+
+
+class UseMx(NamedTuple):
+    """Ask the DNS for the mail hosts of ``domain``, or connect to it if it is an address literal."""
+
+    domain: str
+
+
+class Hold(NamedTuple):
+    """Do not deliver: an operator must look. ``reason`` is a sentence for that operator."""
+
+    reason: str
+
+
+Hop = Route | UseMx
+
+
+def route_for(config: DeliveryConfig, destination: Destination, domain: str) -> Hop | Hold:
+    """The next hop for a domain of this class. Only foreign domains ever fall back to the DNS."""
+    if destination is Destination.FOREIGN:
+        return config.outbound.get(domain) or config.smarthost or UseMx(domain)
+    routes = config.local if destination is Destination.LOCAL else config.relay
+    return routes.get(domain) or Hold(f"the configuration has no route for {domain}")
+
+
+def choose(
+    config: DeliveryConfig, classify: Classify, recheck: Recheck, message: StoredMessage, recipient: QueuedRecipient
+) -> Hop | Hold:
+    """The next hop for one recipient under the current configuration, rights and accounts."""
+    domain = recipient.address.domain
+    current = classify(domain)
+    if recipient.destination is Destination.LOCAL and current is not Destination.LOCAL:
+        return Hold(f"{domain} was ours when this was accepted and no longer is")
+    if current is Destination.FOREIGN and recipient.grant_reason not in _MAY_LEAVE:
+        return Hold(f"{domain} is no longer relayed to, and nothing else lets this leave")
+    if recipient.grant_reason is not None:
+        why = recheck(recipient, message)
+        if why is not None:
+            return Hold(why)
+    return route_for(config, current, domain)

@@ -1,0 +1,121 @@
+"""Rules about who is sending, asked at MAIL and again at RCPT: nothing is remembered between the two."""
+
+from __future__ import annotations
+
+from postlatch.model.address import Address
+from postlatch.model.envelope import Role
+from postlatch.model.verdict import Defer, Refuse
+from postlatch.policy import replies
+from postlatch.policy.facts import AnyFacts, EnvelopeFacts
+from postlatch.policy.match import lists, permits
+from postlatch.policy.rules import Unknown
+from postlatch.policy.snapshot import Account, Right
+
+SUBMISSION_ROLES = (Role.SUBMISSION, Role.SUBMISSIONS)
+
+
+def role_of(facts: AnyFacts) -> Role:
+    """The role of the listener. KeyError, and so a deferral, if there is no such listener."""
+    return facts.snapshot.listeners[facts.listener].role
+
+
+def active_account(facts: EnvelopeFacts) -> Account | None:
+    """The account that is logged in over TLS, exists, is not suspended and owns the sender address."""
+    if facts.account is None or not facts.tls:
+        return None
+    account = facts.snapshot.accounts.get(facts.account)
+    if account is None or account.suspended or not lists(account.send_as, facts.sender):
+        return None
+    return account
+
+
+def active_right(facts: EnvelopeFacts, recipient: Address) -> Right | None:
+    """The first right in force that covers the client on this listener, the sender and the recipient."""
+    for right in _covering(facts):
+        if _in_force(right, facts.now) and permits(right.sender_keys, facts.sender):
+            if permits(right.recipient_keys, recipient):
+                return right
+    return None
+
+
+def listener(facts: AnyFacts) -> Unknown | None:
+    """A listener that the policy does not know decides nothing."""
+    return None if facts.listener in facts.snapshot.listeners else Unknown("the listener is not in the policy")
+
+
+def authentication(facts: EnvelopeFacts) -> Refuse | None:
+    """Submission needs TLS and a login. RFC 4954 section 6, RFC 6409 section 4.3."""
+    if role_of(facts) not in SUBMISSION_ROLES or (facts.tls and facts.account is not None):
+        return None
+    return Refuse(replies.AUTH_REQUIRED, "authentication", "not logged in" if facts.tls else "the connection has no TLS")
+
+
+def account(facts: EnvelopeFacts) -> Refuse | None:
+    """The account still exists and is not suspended."""
+    if role_of(facts) not in SUBMISSION_ROLES:
+        return None
+    known = facts.snapshot.accounts.get(facts.account or "")
+    if known is None:
+        return Refuse(replies.NO_ACCOUNT, "account", f"there is no account {facts.account}")
+    if known.suspended:
+        return Refuse(replies.ACCOUNT_SUSPENDED, "account", f"the account {known.login} is suspended")
+    return None
+
+
+def sender_owned(facts: EnvelopeFacts) -> Refuse | None:
+    """An account sends only as what it owns; ``<>`` only if it is listed."""
+    if role_of(facts) not in SUBMISSION_ROLES:
+        return None
+    known = facts.snapshot.accounts[facts.account or ""]
+    if lists(known.send_as, facts.sender):
+        return None
+    return Refuse(replies.NOT_OWNED, "sender owned", f"the account {known.login} may not send as {named(facts.sender)}")
+
+
+def right(facts: EnvelopeFacts) -> Refuse | None:
+    """On ``relay``, a right in force covers the client's address and the sender."""
+    if role_of(facts) is not Role.RELAY:
+        return None
+    covering = _covering(facts)
+    if not covering:
+        why = "no right covers this address" if facts.identity else "behind the proxy the client has no address of its own"
+        return Refuse(replies.NO_RIGHT, "right", why)
+    valid = [candidate for candidate in covering if _in_force(candidate, facts.now)]
+    if not valid:
+        return _lapsed(covering)
+    if any(permits(candidate.sender_keys, facts.sender) for candidate in valid):
+        return None
+    why = f"the right {valid[0].name} does not cover the sender {named(facts.sender)}"
+    return Refuse(replies.SENDER_SCOPE, "right", why)
+
+
+def limit(facts: EnvelopeFacts) -> Refuse | Defer | None:
+    """A limit that is reached: later today, or not before the day is over."""
+    if facts.limit is None:
+        return None
+    reply = replies.limit_reply(facts.limit)
+    why = f"{facts.limit.name} is reached until {replies.rfc3339(facts.limit.retry_at)}"
+    return Refuse(reply, "limit", why) if facts.limit.day_spent else Defer(reply, "limit", why)
+
+
+def named(sender: Address | None) -> str:
+    """The sender for ``why``: as received, or ``<>``."""
+    return "<>" if sender is None else sender.text
+
+
+def _covering(facts: EnvelopeFacts) -> list[Right]:
+    # PROXY LOCAL and UNKNOWN give the proxy's own address: that is nobody's right.
+    return facts.snapshot.rights_of(facts.listener, facts.client.address) if facts.identity else []
+
+
+def _in_force(candidate: Right, now: float) -> bool:
+    return not candidate.suspended and now < candidate.expires
+
+
+def _lapsed(covering: list[Right]) -> Refuse:
+    suspended = next((candidate for candidate in covering if candidate.suspended), None)
+    if suspended is not None:
+        return Refuse(replies.RIGHT_SUSPENDED, "right", f"the right {suspended.name} is suspended")
+    expired = covering[0]
+    why = f"the right {expired.name} expired at {replies.rfc3339(expired.expires)}"
+    return Refuse(replies.RIGHT_EXPIRED, "right", why)
