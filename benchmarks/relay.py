@@ -12,17 +12,15 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from postlatch.testing.peers.ports import end
 from postlatch.testing.peers.postfix import Postfix
 from postlatch.testing.peers.sink import CountingSink, send_load
+from postlatch.testing.running import RunningRelay
 
 _CONFIG = """\
 hostname = "bench.postlatch.test"
@@ -65,27 +63,8 @@ address = "127.0.0.1:0"
 @contextmanager
 def postlatch(folder: Path, sink: CountingSink) -> Iterator[int]:
     """Start Postlatch relaying to ``sink``; yields its port."""
-    folder.mkdir(parents=True)
-    config = folder / "postlatch.toml"
-    config.write_text(_CONFIG.replace("SINK", str(sink.port)))
-    command = [sys.executable, "-m", "postlatch", "--config", str(config), "serve"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("ready "):
-                yield _port(line)
-                break
-        else:
-            raise RuntimeError(f"postlatch did not start: {(folder / 'log').read_text()}")
-    finally:
-        end(process, 40)
-
-
-def _port(line: str) -> int:
-    addresses = dict(word.split("=", 1) for word in line.split()[1:])
-    return int(addresses["relay"].rpartition(":")[2])
+    with RunningRelay(folder, _CONFIG.replace("SINK", str(sink.port)), certificate=False) as relay:
+        yield relay.port("relay")
 
 
 def measure(port: int, sink: CountingSink, options: argparse.Namespace) -> tuple[float, float]:

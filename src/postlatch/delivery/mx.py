@@ -76,17 +76,18 @@ async def _records(resolver: Resolver, domain: str) -> list[MxRecord]:
         records = await resolver.mx(domain)
     except DnsError as error:
         raise RoutingFailed(DNS_FAILED if error.temporary else NO_DOMAIN) from None
-    if len(records) == 1 and not records[0].host:
-        raise RoutingFailed(NULL_MX)
     if not records:
         return [MxRecord(0, domain)]  # the implicit MX
     # A null MX beside others breaks RFC 7505 section 3; the others are what the domain meant.
-    return [record for record in records if record.host] or [MxRecord(0, "")]
+    hosts = [record for record in records if record.host]
+    if not hosts:
+        raise RoutingFailed(NULL_MX)
+    return hosts
 
 
 async def _resolve(resolver: Resolver, record: MxRecord) -> _Candidate:
     try:
-        return _Candidate(record, tuple(await resolver.addresses(record.host)) if record.host else (), failed=False)
+        return _Candidate(record, tuple(await resolver.addresses(record.host)), failed=False)
     except DnsError as error:
         return _Candidate(record, (), failed=error.temporary)
 

@@ -61,7 +61,10 @@ class Batch(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """One row of ``journal_segments``: a closed segment. ``pruned_at`` is set once its batches may be gone."""
+    """One row of ``journal_segments``: a closed segment.
+
+    ``head`` is the hash of its last batch. ``closed_at`` is never before ``last_at``; ``pruned_at`` is set once its batches may go.
+    """
 
     segment: int
     day: int

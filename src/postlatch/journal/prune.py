@@ -13,9 +13,8 @@ STEP = 500
 
 _STALE = """
 SELECT ifnull(min(segment), 0), ifnull(max(segment), 0), ifnull(sum(last_seq - first_seq + 1), 0)
-FROM journal_segments WHERE pruned_at IS NULL AND segment < ifnull(
-    (SELECT min(segment) FROM journal_segments WHERE max(first_at, min(last_at, closed_at)) >= ?),
-    (SELECT max(segment) + 1 FROM journal_segments))
+FROM journal_segments
+WHERE pruned_at IS NULL AND segment <= (SELECT max(segment) FROM journal_segments WHERE closed_at < ?)
 """
 _LEFT = """
 SELECT EXISTS (SELECT 1 FROM journal_batches WHERE first_seq <=
@@ -38,11 +37,11 @@ class Pruning(NamedTuple):
 
 
 def prune(connection: sqlite3.Connection, before: float, now: float) -> Pruning | None:
-    """The next step of dropping the segments that ended before ``before``; None if nothing is left to do.
+    """The next step of dropping the segments that were closed before ``before``; None if nothing is left to do.
 
     Only reads. Submit the step and ask again until None: a step deletes at most ``STEP`` batches. Segments go from the oldest
-    on and without a hole. A segment ends with its latest event or when it was closed, whichever is earlier, so that a clock
-    which once stood in the future does not keep it for ever.
+    on and without a hole: what comes before a segment that is old is old, whatever the clock said that day. So a clock that
+    stood in the future for a while keeps nothing for ever.
     """
     first, last, count = connection.execute(_STALE, (before,)).fetchone()
     if last:

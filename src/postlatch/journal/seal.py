@@ -124,7 +124,8 @@ def _close(connection: sqlite3.Connection, last: Batch, now: float) -> bytes:
         last_batch=last.batch,
         first_at=last.segment_first_at,
         last_at=last.segment_last_at,
-        closed_at=now,
+        # Not before its latest event: a clock that starts in 1970 must not make yesterday look old to the retention.
+        closed_at=max(now, last.segment_last_at),
         head=last.hash,
         seal=b"",
         pruned_at=None,

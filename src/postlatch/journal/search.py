@@ -52,9 +52,9 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.client and self._network is None:
-            raise ValueError(f"not an address or network: {ascii(self.client)}")
+            raise ValueError(f"not an address or network: {self.client!a}")
         if self.event and not self._events:
-            raise ValueError(f"there is no event {ascii(self.event)}")
+            raise ValueError(f"there is no event {self.event!a}")
 
     @cached_property
     def _network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

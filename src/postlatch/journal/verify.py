@@ -1,32 +1,32 @@
 """Checking everything again: each batch against its hash and its neighbours, each segment against its seal, and the clock.
 
-Failures are what no honest relay writes. Findings are worth reading and fine. A chain without a secret shows every change that
-does not recompute all that follows; against somebody who does, and against a cut-off end, compare exported heads (``heads``).
+Failures are what no honest relay writes; findings are worth reading. A chain without a secret shows every change by somebody
+who does not compute all that follows anew. Against somebody who does, and against an end that was cut off, compare heads that
+were exported earlier.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from typing import Any
 
 from postlatch.journal.chain import START, Batch, Head, Segment, batch_hash, segment_seal
-from postlatch.journal.codec import Record, keys_of, unpack
+from postlatch.journal.codec import Record, unpack
 from postlatch.journal.read import batches, head
+from postlatch.journal.times import when
+from postlatch.journal.timewatch import TimeWatch
 
-MAX_REVERSAL = 60.0  # seconds that `at` may go back without a clock.jumped event
-# A jump is journalled when the relay notices it, so some events with the new time may stand before it (and the reverse).
-JUMP_WINDOW = 120.0  # seconds of journal time
-_MAX_LISTED = 100
+_MAX_LISTED = 100  # failures; the rest is counted
 
 _SEGMENTS = """
 SELECT segment, day, writer, first_seq, last_seq, last_batch, first_at, last_at, closed_at, head, seal, pruned_at
 FROM journal_segments ORDER BY segment
 """
-_PRUNED_NOW = "SELECT pruned_at IS NOT NULL FROM journal_segments WHERE segment = ?"
-
-Progress = Callable[[int, int], None]
+_IS_PRUNED = "SELECT 1 FROM journal_segments WHERE segment = ? AND pruned_at IS NOT NULL"
+_BATCH_TYPES = (int,) * 5 + (str, float, float, int, float, float, bytes, bytes, bytes)
+_SEGMENT_TYPES = (int, int, str, int, int, int, float, float, float, bytes, bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,58 +42,202 @@ class VerifyReport:
 
 
 def verify(
-    connection: sqlite3.Connection, on_progress: Progress = lambda _done, _total: None, heads: Iterable[Head] = ()
+    connection: sqlite3.Connection,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    heads: Iterable[Head] = (),
 ) -> VerifyReport:
     """Check the whole journal, also while the relay writes; what is appended meanwhile is not looked at.
 
-    ``on_progress(done, total)`` counts events. ``heads`` were exported earlier and must still be part of the chain. Never raises
-    for what the database holds: damage is a failure in the report.
+    Reads page by page: give it a connection in autocommit. ``on_progress(done, total)`` counts events. ``heads`` were exported
+    earlier and must still be part of the chain. Damage in the database never raises: it is a failure in the report.
     """
-    check = _Check(connection, on_progress, tuple(heads))
+    check = _Check(connection, on_progress, {known.seq: known for known in heads})
     try:
         check.run()
     except sqlite3.DatabaseError as error:
-        check.fail(f"The database cannot be read: {error}. Restore a backup, or salvage it.")
+        check.fail(f"The database cannot be read to its end ({error}): restore a backup.")
     return check.report()
 
 
 @dataclass(slots=True)
-class _Position:
-    """What the next batch must continue. ``link`` is None behind a gap: the next hash cannot be judged."""
+class _Check:
+    """One run. ``link``, ``seq`` and ``batch`` are what the next batch must continue; no link: the batch before is missing."""
 
+    connection: sqlite3.Connection
+    on_progress: Callable[[int, int], None]
+    heads: dict[int, Head]
     link: bytes | None = START
     seq: int = 0
     batch: int = 0
-
-
-@dataclass(slots=True)
-class _Extent:
-    """The extent of the segment that is being walked."""
-
-    first_seq: int
-    first_at: float
-    last_at: float
-
-
-@dataclass(slots=True)
-class _Check:
-    connection: sqlite3.Connection
-    on_progress: Progress
-    heads: tuple[Head, ...]
     batches: int = 0
     events: int = 0
     total: int = 0
+    end: Head | None = None
+    pruned: Segment | None = None
+    pruned_by_event: int = 0  # the highest segment that a journal.pruned event names
+    time: TimeWatch = field(default_factory=TimeWatch)
     findings: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    hidden: int = 0
-    last: Head | None = None
-    seen_heads: set[Head] = field(default_factory=set)
-    pruned_through: int = 0  # the highest segment that a journal.pruned event names
-    at: _Position = field(default_factory=_Position)
-    time: _TimeWatch = field(default_factory=lambda: _TimeWatch())
 
     def fail(self, sentence: str) -> None:
-        if len(self.failures) < _MAX_LISTED:
-            self.failures.append(sentence)
+        self.failures.append(sentence)
+
+    def report(self) -> VerifyReport:
+        failures = [*self.failures, *self.time.end()]
+        more = len(failures) - _MAX_LISTED
+        listed = failures[:_MAX_LISTED] + ([f"And {more} more."] if more > 0 else [])
+        findings = (*self.findings, *self.time.findings)
+        return VerifyReport(not failures, self.batches, self.events, findings, tuple(listed), self.end)
+
+    def run(self) -> None:
+        # In this order: a segment that is closed between the two reads is then simply checked as closed.
+        self.end = head(self.connection)
+        rows = self.connection.execute(_SEGMENTS).fetchall()
+        if self.end is None:
+            self.findings.append("The journal is empty.")
+        self.total = self.end.seq if self.end else 0
+        seal, number = START, 0
+        for row in rows:
+            number += 1
+            seal = self._segment(Segment._make(row), number, seal)
+        self.link = seal if self.link is not None else None
+        if self.end is not None and self.end.seq > self.seq:
+            self._walk(self.seq + 1, self.end.seq, number + 1)
+            self._missing_before(self.end.seq + 1)
+        self._pruned_on_record()
+        self._known_heads()
+
+    # Segments
+
+    def _segment(self, segment: Segment, number: int, seal_before: bytes) -> bytes:
+        """Check one closed segment and its batches; its seal, to which the next one links."""
+        name = f"Segment {segment.segment}"
+        if not _well_typed(segment, _SEGMENT_TYPES):
+            self.fail(f"{name}: its row was changed: a value is of the wrong type.")
+            self.link = None
+            return bytes(32)
+        problem = self._segment_problem(segment, number, seal_before)
+        if segment.pruned_at is not None:
+            self._skip(segment, problem)
         else:
-            self.hidden += 1
+            self.link = None if self.link is None else seal_before
+            problem = self._segment_batches(segment) or problem
+        if problem:
+            self.fail(f"{name}, closed {when(segment.closed_at)}: {problem}")
+        return segment.seal
+
+    def _segment_problem(self, segment: Segment, number: int, seal_before: bytes) -> str:
+        if segment.segment != number:
+            return f"the row of segment {number} is missing before it."
+        if segment_seal(seal_before, segment) != segment.seal:
+            return "its row was changed: the seal does not match."
+        return ""
+
+    def _skip(self, segment: Segment, problem: str) -> None:
+        """A pruned segment: only its row is left, and the next batch links to that."""
+        if not problem and self.batches:
+            self.fail(f"Segment {segment.segment} is marked as pruned, but an older one is still there.")
+        self.pruned = segment
+        self._compare_head(segment.last_seq, segment.head)
+        self.link, self.seq, self.batch = segment.seal, segment.last_seq, segment.last_batch
+
+    def _segment_batches(self, segment: Segment) -> str:
+        """Check the batches of a closed segment against each other and its row; what is wrong with the row, if anything."""
+        before = len(self.failures)
+        last = self._walk(segment.first_seq, segment.last_seq, segment.segment)
+        self._missing_before(segment.last_seq + 1)
+        if len(self.failures) > before and self.connection.execute(_IS_PRUNED, (segment.segment,)).fetchone():
+            del self.failures[before:]  # it was pruned while we read it
+            self.link, self.seq, self.batch = segment.seal, segment.last_seq, segment.last_batch
+            return ""
+        self.batch = segment.last_batch
+        if last is None or last.last_seq != segment.last_seq:
+            return ""  # already told: its end is missing
+        extent = (last.segment_first_seq, last.segment_first_at, last.segment_last_at, last.batch)
+        if extent != (segment.first_seq, segment.first_at, segment.last_at, segment.last_batch):
+            return "its row does not say what its last batch says."
+        return "" if last.hash == segment.head else "its head is not the hash of its last batch."
+
+    # Batches
+
+    def _walk(self, first_seq: int, last_seq: int, segment: int) -> Batch | None:
+        """Check the batches of a range of events; the last of them."""
+        batch = None
+        for batch in batches(self.connection, first_seq, last_seq):
+            self._batch(batch, segment)
+            self.on_progress(self.events, self.total)
+        return batch
+
+    def _batch(self, batch: Batch, segment: int) -> None:
+        if not _well_typed(batch, _BATCH_TYPES):
+            self.fail(f"The batch of event {batch.first_seq} was changed: a value is of the wrong type.")
+            self.link, self.seq = None, self.seq if type(batch.last_seq) is not int else batch.last_seq
+            return
+        self._missing_before(batch.first_seq)
+        problem = self._batch_problem(batch, segment)
+        if problem:
+            self.fail(f"Batch {batch.batch} (events {batch.first_seq} to {batch.last_seq}, {when(batch.first_at)}): {problem}")
+        self._compare_head(batch.last_seq, batch.hash)
+        self.link, self.seq, self.batch = batch.hash, batch.last_seq, batch.batch
+        self.batches += 1
+
+    def _missing_before(self, seq: int) -> None:
+        if seq > self.seq + 1:
+            self.fail(f"Events {self.seq + 1} to {seq - 1} are missing.")
+            self.link, self.seq = None, seq - 1
+
+    def _batch_problem(self, batch: Batch, segment: int) -> str:
+        """The first thing that is wrong with a batch. Its events are judged by time even so."""
+        try:
+            lines = batch.lines()
+            events = unpack(lines)
+        except ValueError as error:
+            return f"it was changed or damaged: {error}."
+        self._events(events)
+        if self.link is not None and batch_hash(self.link, batch, lines) != batch.hash:
+            return "it was changed or put in another place: its hash does not match."
+        if [event["seq"] for event in events] != list(range(batch.first_seq, batch.last_seq + 1)):
+            return "the events in it are not those that it names."
+        if self.link is not None and batch.batch != self.batch + 1:
+            return f"batch {self.batch + 1} was to come here."
+        return (
+            "" if batch.segment == segment else f"it belongs to segment {batch.segment}, but segment {segment} is still open."
+        )
+
+    def _events(self, events: list[Record]) -> None:
+        self.events += len(events)
+        for event in events:
+            name = event["event"]
+            self.time.feed(event["seq"], event["at"], name)
+            if name == "journal.pruned" and type(event.get("last_segment")) is int:
+                self.pruned_by_event = max(self.pruned_by_event, event["last_segment"])
+
+    # What lies outside the chain
+
+    def _pruned_on_record(self) -> None:
+        if self.pruned is None:
+            return
+        self.findings.append(f"Segments 1 to {self.pruned.segment} are pruned; their heads are kept.")
+        if self.pruned.segment > self.pruned_by_event:
+            self.fail(f"Segment {self.pruned.segment} is marked as pruned, but no event says that it was.")
+
+    def _compare_head(self, seq: int, digest: bytes) -> None:
+        known = self.heads.pop(seq, None)
+        if known is not None and known.hash != digest.hex():
+            self.fail(f"The head that was exported at event {seq} is not the hash of the batch that ends there.")
+
+    def _known_heads(self) -> None:
+        for seq in sorted(self.heads):
+            if seq > self.total:
+                self.fail(
+                    f"The journal ends at event {self.total}, but a head of event {seq} was exported: its end was cut off."
+                )
+            elif self.pruned is not None and seq <= self.pruned.last_seq:
+                self.findings.append(f"The head of event {seq} cannot be compared any more: that segment is pruned.")
+            else:
+                self.fail(f"No batch ends at event {seq}, of which a head was exported.")
+
+
+def _well_typed(row: tuple[Any, ...], types: tuple[type, ...]) -> bool:
+    """SQLite lets a column hold anything; whoever edits one may leave text where a number was."""
+    return all(type(value) is kind for value, kind in zip(row, types, strict=False))

@@ -13,6 +13,8 @@ from postlatch.limits.window import Window
 CLIENT = "client"
 PRUNED_AT_ONCE = 2_000  # keys looked at by one call of prune: about a millisecond
 
+_UNITS = {str(seconds): seconds for seconds in SECONDS.values()}
+
 _Key = tuple[str, str, str]
 _Meter = Gcra | Window
 
@@ -72,7 +74,7 @@ class Limiter:
     def charge(self, charges: Sequence[Charge], now: float) -> None:
         """Count them all, even past a limit: what has happened has happened."""
         for scope, key, kind, limits, cost in charges:
-            if cost < 1:
+            if cost < 1 or not limits:
                 continue
             full_key = (scope, key, kind)
             cell = self._touch(full_key, limits)
@@ -202,8 +204,10 @@ def _decode(text: str) -> tuple[_Meter, ...]:
         raise ValueError("the state of a key is an object")  # noqa: TRY004 - the type of what was read is its value
     meters = []
     for seconds, state in states.items():
+        if seconds not in _UNITS:
+            raise ValueError("the state of a key is by units that exist")
         # The amount comes with the first charge; no state depends on it.
-        meter = _make_meter(Limit(1, int(seconds), seconds))
+        meter = _make_meter(Limit(1, _UNITS[seconds], ""))
         meter.restore(state)
         meters.append(meter)
     return tuple(meters)

@@ -96,7 +96,10 @@ class Window:
         while self._times and self._times[-1] > now:
             self._times.pop()
             future += self._counts.pop()
-        if future:
+        if future and self._times and self._times[-1] == now:
+            self._counts[-1] += future
+            self._opened = now
+        elif future:
             self._append(now, future)
         self._mark_ends()
 

@@ -17,9 +17,9 @@ _LOW_32 = 0xFFFFFFFF
 
 # Not reachable from the Internet: RFC 1918, RFC 4193, link-local and loopback. 100.64.0.0/10 (RFC 6598) is shared with the
 # other customers of a provider, so it counts as public here.
-_PRIVATE = tuple(
-    map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"))
-) + tuple(map(IPv6Network, ("fc00::/7", "fe80::/10", "::1/128")))
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"))) + tuple(
+    map(IPv6Network, ("fc00::/7", "fe80::/10", "::1/128"))
+)
 
 
 def unmapped(address: IPAddress) -> IPAddress:

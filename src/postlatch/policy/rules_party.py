@@ -32,9 +32,9 @@ def active_account(facts: EnvelopeFacts) -> Account | None:
 def active_right(facts: EnvelopeFacts, recipient: Address) -> Right | None:
     """The first right in force that covers the client on this listener, the sender and the recipient."""
     for right in _covering(facts):
-        if _in_force(right, facts.now) and permits(right.sender_keys, facts.sender):
-            if permits(right.recipient_keys, recipient):
-                return right
+        in_scope = permits(right.sender_keys, facts.sender) and permits(right.recipient_keys, recipient)
+        if in_scope and _in_force(right, facts.now):
+            return right
     return None
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from postlatch.model.envelope import Destination, GrantReason, Role
 from postlatch.model.verdict import Refuse
 from postlatch.policy import replies
 from postlatch.policy.facts import RecipientFacts
 from postlatch.policy.mailboxes import is_bad_form, is_listed, locate
-from postlatch.policy.match import permits
 from postlatch.policy.rules import Permit, Rule, Tightening, Unknown
 from postlatch.policy.rules_party import (
+    SUBMISSION_ROLES,
     account,
     active_account,
     active_right,
@@ -69,39 +71,58 @@ def local(facts: RecipientFacts) -> Permit | None:
         return None
     if role_of(facts) is Role.MX:
         return Permit(Destination.LOCAL, None, "", "local", "a mailbox of ours")
-    reason, ref, why = _voucher(facts)
-    return Permit(Destination.LOCAL, reason, ref, "local", f"a mailbox of ours; {why}") if reason is not None else None
+    by = _voucher(facts)
+    return None if by is None else Permit(Destination.LOCAL, by.reason, by.ref, "local", f"a mailbox of ours; {by.why}")
 
 
 def relay(facts: RecipientFacts) -> Permit | Refuse:
-    """The only rule by which mail leaves for a domain that is not ours. It relies on no rule before it."""
+    """The only rule by which mail leaves for a domain that is not ours. It relies on no rule before it.
+
+    To a relay domain: by anybody on ``mx``, by an account or a right elsewhere; to a mailbox that is known, while the date
+    has not passed. To a foreign domain: by an account or a right, never on ``mx``.
+    """
     destination = locate(facts.snapshot, facts.recipient)
-    domain = facts.recipient.domain
-    reason, ref, why = _voucher(facts)
-    if destination is not Destination.FOREIGN and _known(facts) is not True:
-        reason = None
-    elif role_of(facts) is Role.MX and destination is Destination.RELAY:
-        if facts.now < facts.snapshot.relay_domains[domain].expires:
-            reason, ref, why = GrantReason.RELAY_DOMAIN, domain, f"{domain} is a relay domain, with its own route"
-    if reason is None or destination is Destination.LOCAL:
-        return Refuse(replies.RELAY_DENIED, "relay", f"{why}, and {domain or 'no domain'} is not ours")
-    return Permit(destination, reason, ref, "relay", why)
+    if destination is Destination.RELAY and _is_reachable(facts):
+        by = _relay_domain(facts) if role_of(facts) is Role.MX else _voucher(facts)
+    elif destination is Destination.FOREIGN and role_of(facts) is not Role.MX:
+        by = _voucher(facts)
+    else:
+        by = None
+    if by is None:
+        why = f"{facts.client.address} has no right on {facts.listener} to send to {facts.recipient.domain or 'no domain'}"
+        return Refuse(replies.RELAY_DENIED, "relay", why)
+    return Permit(destination, by.reason, by.ref, "relay", by.why)
 
 
-def _voucher(facts: RecipientFacts) -> tuple[GrantReason | None, str, str]:
-    """Who answers for this sender here: an account on submission, a right on ``relay``, nobody on ``mx``."""
+class _By(NamedTuple):
+    """Who answers for a recipient."""
+
+    reason: GrantReason
+    ref: str
+    why: str
+
+
+def _voucher(facts: RecipientFacts) -> _By | None:
+    """An account on submission, a right on ``relay``; on ``mx`` nobody answers for a stranger."""
     role = role_of(facts)
     if role is Role.RELAY:
         found = active_right(facts, facts.recipient)
-        if found is not None:
-            return GrantReason.NETWORK, found.name, f"the right {found.name} covers {facts.client.address}"
-        return None, "", f"no right covers {facts.client.address}"
-    if role is not Role.MX:
+        why = f"the right {found.name} covers {facts.client.address}" if found else ""
+        return None if found is None else _By(GrantReason.NETWORK, found.name, why)
+    if role in SUBMISSION_ROLES:
         owner = active_account(facts)
-        if owner is not None:
-            return GrantReason.ACCOUNT, owner.login, f"the account {owner.login} is logged in"
-        return None, "", "no account is logged in"
-    return None, "", f"{facts.client.address} is a stranger on {facts.listener}"
+        why = f"the account {owner.login} is logged in" if owner else ""
+        return None if owner is None else _By(GrantReason.ACCOUNT, owner.login, why)
+    return None
+
+
+def _relay_domain(facts: RecipientFacts) -> _By:
+    domain = facts.recipient.domain
+    return _By(GrantReason.RELAY_DOMAIN, domain, f"{domain} is a relay domain, with its own route")
+
+
+def _is_reachable(facts: RecipientFacts) -> bool:
+    return facts.now < facts.snapshot.relay_domains[facts.recipient.domain].expires and _known(facts) is True
 
 
 def _known(facts: RecipientFacts) -> bool | None:

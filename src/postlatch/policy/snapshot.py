@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
@@ -17,6 +17,13 @@ V = TypeVar("V")
 def _frozen(mapping: Mapping[str, V]) -> Mapping[str, V]:
     # A copy behind a proxy: nobody who kept the dictionary can change what has been proved.
     return MappingProxyType(dict(mapping))
+
+
+def _check_keys(what: str, names: Iterable[tuple[str, str]]) -> None:
+    # A decision looks up by key and a grant is checked again by name: they must not differ.
+    for key, name in names:
+        if key != name:
+            raise ValueError(f"the key of {what} {name!r} is {key!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,7 @@ class Account:
 class Snapshot:
     """All that the policy knows. Mapping keys are names as they are compared: domains as lower-case A-labels.
 
+    ValueError if a key is not the name of what it leads to (for an account, its login).
     ``own_addresses`` are literals of this server as the parser writes them (``[192.0.2.1]``), for ``postmaster`` alone.
     """
 
@@ -122,6 +130,9 @@ class Snapshot:
     _tables: Mapping[str, NetworkTable[Right]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        for what, named in (("listener", self.listeners), ("domain", self.local_domains), ("domain", self.relay_domains)):
+            _check_keys(what, ((key, value.name) for key, value in named.items()))
+        _check_keys("account", ((key, account.login) for key, account in self.accounts.items()))
         for name in ("listeners", "local_domains", "relay_domains", "accounts"):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
         object.__setattr__(self, "rights", tuple(self.rights))

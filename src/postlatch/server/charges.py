@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
-from postlatch.limits.limit import Limit
-from postlatch.limits.limiter import Charge, Reached
+from postlatch.limits.clients import client_prefix
+from postlatch.limits.limit import Charge, Limit, Reached
 from postlatch.model.envelope import GrantReason, IPAddress
-from postlatch.limits.gauge import client_prefix
 from postlatch.policy.facts import LimitReached
 from postlatch.server.services import LimitRules, Services
 
@@ -40,8 +38,3 @@ def reached(found: Reached | None) -> LimitReached | None:
 def check(services: Services, charges: list[Charge]) -> LimitReached | None:
     """Would these charges fit now? Charges nothing."""
     return reached(services.limiter.check(charges, services.clock.now())) if charges else None
-
-
-def when(second: float) -> str:
-    """RFC 3339, UTC, whole seconds, never earlier than ``second``."""
-    return datetime.fromtimestamp(int(second) + 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

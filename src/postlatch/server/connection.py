@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from postlatch.limits.gauge import client_prefix
+from postlatch.limits.clients import client_prefix
 from postlatch.model.envelope import Client, Role
 from postlatch.model.events import Event
 from postlatch.model.reply import Reply
 from postlatch.model.verdict import Accept
 from postlatch.policy.decide import decide_connection
 from postlatch.policy.facts import ConnectionFacts, LimitReached
+from postlatch.policy.replies import rfc3339
 from postlatch.server import charges
 from postlatch.server.login import LoginHandler
 from postlatch.server.mail import MailHandler
@@ -27,6 +28,7 @@ _MAX_BUFFERED = 262_144  # octets that may wait in the engine while an answer is
 _TOO_SLOW = Reply(421, "4.4.2", "Too slow; closing")
 _IDLE = Reply(421, "4.4.2", "Idle for too long; closing")
 _TOO_LONG = Reply(421, "4.4.2", "Session lasted too long; closing")
+_UNREMARKABLE = frozenset({ev.Reason.QUIT, ev.Reason.REFUSED, ev.Reason.SHUTDOWN, ev.Reason.ANSWERED})
 _SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down; try again soon")
 
 
@@ -243,7 +245,7 @@ class Connection(asyncio.Protocol):
             self.services.count.inc("postlatch_recipients_refused_total", (self.port.name, "syntax"))
 
     def _on_closed(self, event: ev.Closed) -> None:
-        if event.reason not in {"quit", "refused"}:
+        if event.reason not in _UNREMARKABLE:
             fields = {**self.where(), "why": event.reason}
             self.services.record(Event("session.ended", self.services.clock.now(), fields))
         self._closing = True
@@ -286,7 +288,7 @@ class Connection(asyncio.Protocol):
         if found is not None:
             self.services.limiter.charge(charge, self.services.clock.now())
             self.mail.limit_event(found.name)
-            self.close(Reply(421, "4.7.0", f"Limit reached: {found.name}; try again after {charges.when(found.retry_at)}"))
+            self.close(Reply(421, "4.7.0", f"Limit reached: {found.name}; try again after {rfc3339(found.retry_at + 1)}"))
 
     def check_time(self, now: float) -> None:
         """Called once a second by the server with the loop's time: cut off the idle, the endless and the trickling."""

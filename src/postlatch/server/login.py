@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from postlatch.accounts import sasl
 from postlatch.accounts.authenticator import Busy
-from postlatch.limits.gauge import client_prefixes
-from postlatch.limits.limiter import Charge
+from postlatch.limits.clients import client_charges
+from postlatch.limits.limit import Charge, Reached
 from postlatch.model.events import Event
 from postlatch.model.reply import Reply
-from postlatch.server import charges
+from postlatch.policy.replies import rfc3339
 from postlatch.smtp import events as ev
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class LoginHandler:
         self._connection.command()
         if (reached := self._limit()) is not None:
             self._connection.mail.limit_event(reached.name)
-            text = f"Too many failed logins from your address; try again after {charges.when(reached.retry_at)}"
+            text = f"Too many failed logins from your address; try again after {rfc3339(reached.retry_at + 1)}"
             self._connection.session.answer(Reply(421, "4.7.0", text), close=True)
             return
         self._mechanism = self._services.authenticator.mechanism(event.mechanism)
@@ -108,11 +108,11 @@ class LoginHandler:
             self._connection.session.answer(reply, close=close)
             self._connection.resume()
 
-    def _charges(self) -> list[Charge]:
+    def _charges(self) -> tuple[Charge, ...]:
         limits = self._services.rules.client.get("auth_failures", ())
-        return client_prefixes(self._connection.client.address, "auth_failures", limits) if limits else []
+        return client_charges(self._connection.client.address, "auth_failures", limits) if limits else ()
 
-    def _limit(self) -> charges.Reached | None:
+    def _limit(self) -> Reached | None:
         found = self._charges()
         return self._services.limiter.check(found, self._services.clock.now()) if found else None
 

@@ -13,7 +13,8 @@ from postlatch.model.reply import Reply
 from postlatch.model.verdict import Accept, Defer, Refuse
 from postlatch.policy.decide import AcceptRecipient, decide_message, decide_recipient, decide_sender, needs_callout, recheck
 from postlatch.policy.facts import MessageFacts, RecipientFacts, SenderFacts
-from postlatch.policy.match import rights_for
+from postlatch.policy.match import permits
+from postlatch.policy.replies import limit_reply
 from postlatch.server import charges
 from postlatch.server.headers import read_facts
 from postlatch.server.refusals import tell
@@ -81,7 +82,7 @@ class MailHandler:
         if not isinstance(verdict, Accept):
             return verdict
         limit = charges.check(services, self._sender_charges(sender, facts.now))
-        return verdict if limit is None else decide_sender(facts.with_limit(limit))
+        return verdict if limit is None else decide_sender(facts._replace(limit=limit))
 
     def _sender_charges(self, sender: Address | None, now: float) -> list[charges.Charge]:
         connection, services = self._connection, self._services
@@ -89,8 +90,10 @@ class MailHandler:
             return charges.payer_charges(services.rules, GrantReason.ACCOUNT, connection.account, [("messages", 1)])
         if connection.port.role is not Role.RELAY:
             return []
-        found = rights_for(services.snapshot, connection.port.name, connection.client.address, sender, now)
-        return charges.payer_charges(services.rules, GrantReason.NETWORK, found[0].name, [("messages", 1)]) if found else []
+        for right in services.snapshot.rights_of(connection.port.name, connection.client.address):
+            if not right.suspended and now < right.expires and permits(right.sender_keys, sender):
+                return charges.payer_charges(services.rules, GrantReason.NETWORK, right.name, [("messages", 1)])
+        return []
 
     def _origin(self) -> Origin:
         connection = self._connection
@@ -164,7 +167,7 @@ class MailHandler:
         fresh = len(transaction.new_recipients) + self._is_new(transaction, recipient)
         costs = [("messages", 1), ("recipients", earlier + 1), ("new_recipients", fresh)]
         limit = charges.check(self._services, charges.payer_charges(self._services.rules, *payer, costs))
-        return verdict if limit is None else decide_recipient(facts.with_limit(limit))
+        return verdict if limit is None else decide_recipient(facts._replace(limit=limit))
 
     def _is_new(self, transaction: Transaction, recipient: Address) -> bool:
         account = transaction.origin.account
@@ -287,7 +290,8 @@ class MailHandler:
             # Two sessions may have passed the checks at MAIL and RCPT side by side: the total is held to here.
             limit = charges.check(services, transaction.charges(services.rules))
             if limit is not None:
-                verdict = decide_message(facts.with_limit(limit), grants)
+                kind = Refuse if limit.day_spent else Defer
+                verdict = kind(limit_reply(limit), "limit", f"{limit.name} was reached by other sessions meanwhile")
         return verdict
 
     async def _commit_file(self, transaction: Transaction) -> None:

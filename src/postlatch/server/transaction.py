@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from postlatch.limits.limiter import Charge
+from postlatch.limits.limit import Charge
 from postlatch.model.address import Address
 from postlatch.model.envelope import Envelope, EnvelopeRecipient, GrantReason, RecipientParams, Role, SenderParams
 from postlatch.model.envelope import Client

@@ -1,4 +1,4 @@
-"""The configuration: read, checked as a whole, explained. Every problem names its file, line and key, and what would be right."""
+"""The configuration: read, checked as a whole, explained. A problem names its file, line, key and what would be right."""
 
 from postlatch.settings.load import choose_path, default_paths, load, load_text
 from postlatch.settings.problem import Problem, SettingsError

@@ -75,7 +75,9 @@ def absolute(route: Route, base: Path) -> Route:
 
 def _path(text: str, path: str) -> str:
     if not path or path.startswith("//") or "\0" in path:
-        raise ValueError(f'{quote(text)} names no folder or socket: write "maildir:data/mail" or "lmtp+unix:///run/dovecot/lmtp"')
+        raise ValueError(
+            f'{quote(text)} names no folder or socket: write "maildir:data/mail" or "lmtp+unix:///run/dovecot/lmtp"'
+        )
     if path.startswith("~"):
         raise ValueError(f"{quote(text)}: ~ is not expanded; write the whole path")
     return path

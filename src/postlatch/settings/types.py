@@ -9,7 +9,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, PlainValidator, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PlainValidator,
+    ValidationInfo,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from postlatch.settings import values
@@ -23,6 +32,11 @@ class Table(BaseModel):
     """A table of the configuration: unknown keys are errors, values never change, defaults are written as in TOML."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def as_toml(value: Any) -> Any:
+    """A default as it would be written in the file: it goes through the same parser, and the reference shows it."""
+    return value
 
 
 def danger(message: str) -> PydanticCustomError:
@@ -79,7 +93,9 @@ def _store_url(text: str, info: ValidationInfo) -> str:
     if scheme != "sqlite" or not path:
         raise ValueError(f'{quote(text)} is no database: write "sqlite:PATH", like "sqlite:data/postlatch.db"')
     if path.startswith("//") or path == ":memory:":
-        raise ValueError(f'{quote(text)}: write the path right behind the colon, "sqlite:data/postlatch.db" or "sqlite:/var/lib/…"')
+        raise ValueError(
+            f'{quote(text)}: write the path right behind the colon, "sqlite:data/postlatch.db" or "sqlite:/var/lib/…"'
+        )
     return f"sqlite:{_base(info) / path}"
 
 
@@ -91,12 +107,14 @@ def _one_or_many(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _proxies(networks: tuple[values.IPNetwork, ...]) -> tuple[str, ...]:
+def _proxies(networks: tuple[values.IPNetwork, ...]) -> tuple[values.IPNetwork, ...]:
     if any(network.prefixlen == 0 for network in networks):
         raise danger("a proxy may not be trusted from everywhere: anybody could name any client address, and so use any right")
     if networks:
-        raise ValueError("the PROXY protocol comes with a later version: leave the list empty, and let clients connect directly")
-    return ()
+        raise ValueError(
+            "the PROXY protocol comes with a later version: leave the list empty, and let clients connect directly"
+        )
+    return networks
 
 
 def _domain_key(text: str) -> str:
@@ -117,10 +135,10 @@ def normalised(tables: Mapping[str, T]) -> Mapping[str, T]:
 
 @dataclass(frozen=True, slots=True)
 class ListOr:
-    """Also accept one word, such as ``callout``, in the place of a list of ``item``."""
+    """Also accept one word, such as ``callout``, in the place of a list of type ``items``."""
 
     word: str
-    item: Any
+    items: Any
 
     def __get_pydantic_core_schema__(self, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def validate(value: Any, inner: core_schema.ValidatorFunctionWrapHandler) -> Any:
@@ -128,7 +146,7 @@ class ListOr:
                 raise ValueError(f'{quote(value)} stands alone: write a list, like ["alice", "bob"], or "{self.word}"')
             return value if isinstance(value, str) else inner(value)
 
-        return core_schema.no_info_wrap_validator_function(validate, handler.generate_schema(tuple[self.item, ...]))
+        return core_schema.no_info_wrap_validator_function(validate, handler.generate_schema(self.items))
 
 
 Whole = Annotated[int, Field(strict=True)]
@@ -139,33 +157,30 @@ Day = Annotated[date, PlainValidator(values.parse_day), Kind("a date")]
 Domain = Annotated[str, AfterValidator(values.parse_domain_name), Kind("a domain", "domains")]
 DomainKey = Annotated[str, AfterValidator(_domain_key), Kind("a domain", "domains")]
 Network = Annotated[values.IPNetwork, _from_text(values.parse_network), Kind("a network", "networks")]
-Socket = Annotated[str, AfterValidator(values.parse_socket), Kind('a text like "127.0.0.1:25"', 'texts like "127.0.0.1:25"')]
+Socket = Annotated[str, AfterValidator(values.parse_socket), Kind("an address with its port", "addresses with their ports")]
 Sockets = Annotated[tuple[Socket, ...], BeforeValidator(_one_or_many), Kind("an address with its port, or a list of them")]
-Proxies = Annotated[
-    tuple[str, ...],
-    AfterValidator(_proxies),
-]
+Proxies = Annotated[tuple[Network, ...], AfterValidator(_proxies)]
 Mailbox = Annotated[str, AfterValidator(values.parse_mailbox), Kind("an address", "addresses")]
 LocalPart = Annotated[str, AfterValidator(values.parse_local_part), Kind("a local part", "local parts")]
 Recipients = Annotated[
-    tuple[str, ...] | Literal["callout"], ListOr("callout", LocalPart), Kind('a list of local parts, or "callout"')
+    tuple[str, ...] | Literal["callout"], ListOr("callout", tuple[LocalPart, ...]), Kind('a list of local parts, or "callout"')
 ]
 AliasName = Annotated[str, AfterValidator(values.parse_alias_name)]
 AliasTarget = Annotated[str, AfterValidator(values.parse_alias_target), Kind("a mailbox", "mailboxes")]
 Aliases = Annotated[
-    Mapping[AliasName, tuple[AliasTarget, ...]], Kind('a table like { info = ["alice", "bob"] }')
+    Mapping[AliasName, tuple[AliasTarget, ...]],
+    AfterValidator(MappingProxyType),
+    Kind("a table"),
 ]
-Pattern = Annotated[
-    str, AfterValidator(values.parse_pattern), Kind("an address or @domain", "addresses or @domains")
-]
+Pattern = Annotated[str, AfterValidator(values.parse_pattern), Kind("an address or @domain", "addresses or @domains")]
 Limits = Annotated[
     tuple[Annotated[str, AfterValidator(values.parse_limit), Kind("a limit", "limits")], ...],
     AfterValidator(values.parse_limits),
-    Kind('a list of limits, like ["30/minute", "500/day"]'),
+    Kind("a list of limits"),
 ]
-Duration = Annotated[int, _from_text(values.parse_duration), Kind('a length of time, like "90 days"')]
-Seconds = Annotated[float, _number_or(values.parse_duration, (int, float)), Kind('seconds, or a text like "5 minutes"')]
-Size = Annotated[int, _number_or(values.parse_size, int), Kind('octets, or a text like "50 MiB"')]
+Duration = Annotated[int, _from_text(values.parse_duration), Kind("a length of time")]
+Seconds = Annotated[float, _number_or(values.parse_duration, (int, float)), Kind("seconds, or a text with a unit")]
+Size = Annotated[int, _number_or(values.parse_size, int), Kind("octets, or a text with a unit")]
 FilePath = Annotated[Path, PlainValidator(_path), Kind("a path")]
 StoreUrl = Annotated[str, AfterValidator(_store_url), Kind("a database URL")]
 Deliver = Annotated[str, AfterValidator(_deliver), Kind("a route")]

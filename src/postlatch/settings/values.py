@@ -28,7 +28,9 @@ def parse_duration(text: str) -> int:
     """``90 days`` in seconds."""
     match = _DURATION.fullmatch(text.strip())
     if match is None or match[2].lower() not in _UNITS:
-        raise ValueError(f'{quote(text)} is no length of time: write a number and a unit, like "90 days", "4 hours" or "30 seconds"')
+        raise ValueError(
+            f'{quote(text)} is no length of time: write a number and a unit, like "90 days", "4 hours" or "30 seconds"'
+        )
     seconds = int(match[1]) * _UNITS[match[2].lower()]
     if not 0 < seconds <= 100 * 365 * 86_400:
         raise ValueError(f"{quote(text)} is out of range: more than nothing and at most 100 years")
@@ -49,14 +51,18 @@ def parse_limit(text: str) -> str:
     if match is None:
         raise ValueError(f'{quote(text)} is no limit: write N/second, N/minute, N/hour or N/day, like "200/day"')
     if not 1 <= int(match[1]) <= 1_000_000_000:
-        raise ValueError(f"{quote(text)} is out of range: from 1 to 1000000000 (to stop somebody altogether, suspend or revoke)")
+        raise ValueError(
+            f"{quote(text)} is out of range: from 1 to 1000000000 (to stop somebody altogether, suspend or revoke)"
+        )
     return text
 
 
 def parse_limits(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Limits of one kind: at least one, and one for each length of time."""
     if not texts:
-        raise ValueError('an empty list would mean no limit at all: give one, like ["200/day"], or leave the key out for the default')
+        raise ValueError(
+            'an empty list would mean no limit at all: give one, like ["200/day"], or leave the key out for the default'
+        )
     units = [text.partition("/")[2] for text in texts]
     for unit in units:
         if units.count(unit) > 1:
@@ -67,7 +73,9 @@ def parse_limits(texts: tuple[str, ...]) -> tuple[str, ...]:
 def parse_name(text: str) -> str:
     """A name of a listener or right, as it appears in logs, metrics and commands."""
     if not _NAME.fullmatch(text):
-        raise ValueError(f"{quote(text)} is no name: use letters, digits, dot, - and _, beginning with a letter or digit, 64 at most")
+        raise ValueError(
+            f"{quote(text)} is no name: use letters, digits, dot, - and _, beginning with a letter or digit, 64 at most"
+        )
     return text
 
 
@@ -92,10 +100,14 @@ def parse_network(text: str) -> IPNetwork:
     try:
         loose = ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f'{quote(text)} is no network: write ADDRESS/PREFIX-LENGTH, like "10.0.3.0/28" or "2001:db8::/64"') from None
+        raise ValueError(
+            f'{quote(text)} is no network: write ADDRESS/PREFIX-LENGTH, like "10.0.3.0/28" or "2001:db8::/64"'
+        ) from None
     if "/" in text and ip_address(text.partition("/")[0]) != loose.network_address:
         address = text.partition("/")[0]
-        raise ValueError(f'{quote(text)} is an address inside a network: write "{loose}" for the network or "{address}" for that address')
+        raise ValueError(
+            f'{quote(text)} is an address inside a network: write "{loose}" for the network or "{address}" for that address'
+        )
     return loose
 
 
@@ -130,7 +142,7 @@ def _bad_socket(text: str, host: str, colon: str) -> str:
     if _is_ip(text) or not colon:
         return f'{quote(text)} has no port: write ADDRESS:PORT, like "0.0.0.0:25" or "[::]:25"'
     if not host:
-        return f'{quote(text)} has no address: write "0.0.0.0{text}" for every IPv4 address and "[::]{text}" for every IPv6 address'
+        return f'{quote(text)} has no address: write "0.0.0.0{text}" for all of IPv4 and "[::]{text}" for all of IPv6'
     return f'{quote(text)} does not begin with an IP address: write ADDRESS:PORT, like "127.0.0.1:25" or "[::1]:25", not a name'
 
 
@@ -196,7 +208,16 @@ def parse_mailbox(text: str) -> str:
 
 def parse_alias_target(text: str) -> str:
     """A local part of the same domain, or a whole address."""
-    return parse_mailbox(text) if "@" in text and not text.endswith('"') else parse_local_part(text)
+    return parse_mailbox(text) if _has_domain(text) else parse_local_part(text)
+
+
+def whole_address(target: str, domain: str) -> str:
+    """An alias target with the domain that it has by its place."""
+    return target if _has_domain(target) else f"{target}@{domain}"
+
+
+def _has_domain(text: str) -> bool:
+    return "@" in text and not text.endswith('"')  # "a@b" in quotes is a local part
 
 
 def parse_pattern(text: str) -> str:
@@ -211,7 +232,7 @@ def parse_pattern(text: str) -> str:
 def parse_day(value: object) -> date:
     """A TOML date, or the same in quotes. A time of day is refused: what expires does so with the end of a day, UTC."""
     if isinstance(value, datetime):
-        raise ValueError(f"has a time of day: write the day alone, {value.date()}; it ends with that day, UTC")
+        raise ValueError(f"has a time of day: write the day alone, {value.date()}; it ends with that day, UTC")  # noqa: TRY004 (pydantic reports ValueErrors only)
     if isinstance(value, date):
         return value
     if isinstance(value, str):

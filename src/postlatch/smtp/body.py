@@ -1,4 +1,4 @@
-"""The body codec: dot-stuffing, DATA and BDAT decoding, and the one check that stops smuggling.
+"""The body codec: dot-stuffing, DATA and BDAT decoding under a size limit, and the one check that stops smuggling.
 
 A body line ends in CR LF and in nothing else. Other servers took a bare LF, a bare CR or a NUL for less than an error, and so
 disagreed about where a message ends (CVE-2023-51764, -51765, -51766, CVE-2024-27305). Here such a body is a fault.
@@ -7,6 +7,7 @@ disagreed about where a message ends (CVE-2023-51764, -51765, -51766, CVE-2024-2
 from __future__ import annotations
 
 import re
+from enum import Enum
 from typing import NamedTuple
 
 PIECE = 65536  # octets of the largest piece that a decoder gives
@@ -29,12 +30,20 @@ def dot_stuff(data: bytes, at_line_start: bool) -> tuple[bytes, bool]:
     return stuffed, data[-1] == 0x0A
 
 
+class End(Enum):
+    """What ends behind a piece."""
+
+    NOTHING = 0
+    CHUNK = 1
+    MESSAGE = 2
+    FAULT = 3  # not a line end, or NUL: nothing more can be trusted
+
+
 class Piece(NamedTuple):
-    """What one step of a decoder found: content, and whether the body (or the chunk) ends behind it, or breaks there."""
+    """What one step of a decoder found: content, and what ends behind it."""
 
     data: bytes
-    ended: bool = False
-    fault: bool = False
+    end: End
 
 
 def is_clean(data: bytes) -> bool:
@@ -66,16 +75,16 @@ class DataDecoder:
         raw = bytes(buffer) if len(buffer) <= PIECE else bytes(buffer[:PIECE])
         if self._line_start and raw.startswith(b".") and b".\r\n".startswith(raw[:3]):
             if len(raw) < 3:
-                return Piece(b"")
+                return Piece(b"", End.NOTHING)
             del buffer[:3]
-            return Piece(b"", ended=True)
+            return Piece(b"", End.MESSAGE)
         end = raw.find(_END)
         size = end + 2 if end >= 0 else len(raw) - _held_back(raw)
         content = raw[:size]
         del buffer[: end + len(_END) if end >= 0 else size]
         if is_clean(content):
-            return Piece(self._unstuff(content), ended=end >= 0)
-        return Piece(self._unstuff(_sound_part(content)), fault=True)
+            return Piece(self._unstuff(content), End.MESSAGE if end >= 0 else End.NOTHING)
+        return Piece(self._unstuff(_sound_part(content)), End.FAULT)
 
     def _unstuff(self, content: bytes) -> bytes:
         if not content:
@@ -99,33 +108,28 @@ class ChunkDecoder:
     A chunk may end between CR and LF: the CR is then held back until the next chunk shows its LF.
     """
 
-    __slots__ = ("_held_cr", "_last", "_left")
+    __slots__ = ("_held_cr", "last", "left")
 
     def __init__(self) -> None:
-        self._left = 0
-        self._last = False
+        self.left = 0  # octets of the open chunk that are still to come
+        self.last = False
         self._held_cr = False
-
-    @property
-    def last(self) -> bool:
-        """True if the open chunk is the message's last."""
-        return self._last
 
     def open(self, count: int, *, last: bool) -> None:
         """The next ``count`` octets are a chunk."""
-        self._left, self._last = count, last
+        self.left, self.last = count, last
 
     def take(self, buffer: bytearray) -> Piece:
-        """The next piece, removed from ``buffer``; ``ended`` at the chunk's last octet."""
-        size = min(len(buffer), self._left, PIECE)
+        """The next piece, removed from ``buffer``."""
+        size = min(len(buffer), self.left, PIECE)
         raw = bytes(buffer[:size])
         del buffer[:size]
-        self._left -= size
+        self.left -= size
         if self._held_cr:
             raw = b"\r" + raw
-        ended = self._left == 0
-        self._held_cr = raw.endswith(b"\r") and not (ended and self._last)
+        end = End.NOTHING if self.left else End.MESSAGE if self.last else End.CHUNK
+        self._held_cr = raw.endswith(b"\r") and end is not End.MESSAGE
         content = raw[:-1] if self._held_cr else raw
         if is_clean(content):
-            return Piece(content, ended=ended)
-        return Piece(_sound_part(content), fault=True)
+            return Piece(content, end)
+        return Piece(_sound_part(content), End.FAULT)

@@ -34,8 +34,8 @@ class WireReply(NamedTuple):
 class Outcome(NamedTuple):
     """How it ended for one recipient. ``code`` 2xx, 4xx or 5xx: the server's, or ours where there was no reply.
 
-    ``enhanced`` is the RFC 3463 code, ``class.0.0`` where the server gave none. ``text`` is for people: the whole reply with its
-    code, or a sentence of ours; printable ASCII of at most 500 characters.
+    ``enhanced`` is the RFC 3463 code, ``class.0.0`` where the server gave none. ``text`` is for people: the whole reply with
+    its code, or a sentence of ours; printable ASCII of at most 500 characters.
     """
 
     code: int
@@ -64,7 +64,7 @@ def to_reply(wire: WireReply) -> Reply:
         return Reply(wire.code, "", escape(b" ".join(lines).strip()))
     code = match[1]
     # Section 4 has the code repeated on every line.
-    bare = [line[len(code) :].strip() if line.startswith(code) else line for line in lines]
+    bare = [line[found.end() :] if (found := _ENHANCED.match(line)) and found[1] == code else line for line in lines]
     return Reply(wire.code, code.decode("ascii"), escape(b" ".join(bare).strip()))
 
 

@@ -75,7 +75,7 @@ def _row(state: State, steps: Row, *, reset: State = State.READY) -> Row:
         Verb.RSET: reset,
         Verb.NOOP: state,
         Verb.VRFY: state,
-        Verb.EXPN: state,
+        Verb.EXPN: replies.NOT_IMPLEMENTED,
         Verb.HELP: state,
         Verb.QUIT: State.CLOSED,
     }
@@ -180,7 +180,7 @@ def diagram() -> str:
     names = ", ".join(state.value for state in State if state in COMMAND_STATES)
     lines += [
         "    note right of ready",
-        f"        In {names}: NOOP, VRFY, EXPN and HELP stay,",
+        f"        In {names}: NOOP, VRFY and HELP stay,",
         "        EHLO and HELO lead to ready, QUIT to closed.",
         "    end note",
         "    closed --> [*]",

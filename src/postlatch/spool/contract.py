@@ -9,6 +9,10 @@ from postlatch.model.address import Address
 from postlatch.model.envelope import Destination, GrantReason, IPAddress, RecipientParams, Role, SenderParams
 
 
+class SpoolError(Exception):
+    """The queue refuses: what it was given contradicts itself, or a stored body is not what was stored."""
+
+
 class RecipientState(StrEnum):
     """Where a recipient stands. ``queued`` has had no attempt yet; the last three are final."""
 
@@ -37,6 +41,8 @@ class StoredMessage:
     account: str = ""
     header_message_id: str = ""
     kind: str = ""
+    eight_bit: bool = False  # the body holds octets above 127
+    utf8_headers: bool = False  # the header block does
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,162 @@
+"""From settings (and what the database adds) to what the rooms take: the policy snapshot, the limits, the delivery routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from postlatch.app.interfaces import local_addresses
+from postlatch.delivery.config import DeliveryConfig, Route, parse_route
+from postlatch.delivery.contract import TlsPolicy
+from postlatch.delivery.guard import OwnAddresses
+from postlatch.delivery.schedule import RetryPolicy
+from postlatch.limits.limit import Limit, parse_limit
+from postlatch.model.address import Address, parse_address
+from postlatch.model.envelope import IPAddress
+from postlatch.policy.snapshot import Account, Listener, LocalDomain, RelayDomain, Right, Snapshot
+from postlatch.server.services import LimitRules, SessionLimits
+from postlatch.settings.tree import DomainSettings, RightSettings, Settings
+
+
+
+def end_of(day: date) -> float:
+    """The first second after ``day``, UTC: an expiry date ends with its day (DESIGN section 9)."""
+    return datetime.combine(day + timedelta(days=1), time(), UTC).timestamp()
+
+
+def snapshot(
+    settings: Settings, rights: Iterable[Right], accounts: Mapping[str, Account], version: int, suspended: frozenset[str]
+) -> Snapshot:
+    """The policy. ``rights`` are those made by command; ``suspended`` names rights of either source that are suspended."""
+    configured = [configured_right(right) for right in settings.rights]
+    return Snapshot(
+        version=version,
+        hostname=settings.hostname,
+        listeners={x.name: Listener(x.name, x.role, tls=settings.tls is not None) for x in settings.listeners},
+        local_domains={name: _local_domain(name, domain) for name, domain in settings.domains.items()},
+        relay_domains={
+            name: RelayDomain(name, _recipients(domain.recipients), domain.owner, end_of(domain.expires))
+            for name, domain in settings.relay_domains.items()
+        },
+        rights=tuple(_with_state(right, suspended) for right in [*configured, *rights]),
+        accounts=accounts,
+        own_addresses=frozenset(_literal(address) for address in own_addresses(settings)),
+    )
+
+
+def configured_right(right: RightSettings) -> Right:
+    """A ``[[rights]]`` table as the policy sees it."""
+    return Right(
+        name=right.name,
+        networks=right.networks,
+        listeners=frozenset(right.listeners),
+        senders=right.senders,
+        recipients=right.recipients,
+        owner=right.owner,
+        expires=end_of(right.expires),
+        wide=right.wide,
+        masked=right.masked,
+        limits=right.limits.texts() if right.limits is not None else {},
+    )
+
+
+def _with_state(right: Right, suspended: frozenset[str]) -> Right:
+    if right.name not in suspended:
+        return right
+    return Right(
+        right.name,
+        right.networks,
+        right.listeners,
+        right.senders,
+        recipients=right.recipients,
+        owner=right.owner,
+        expires=right.expires,
+        wide=right.wide,
+        masked=right.masked,
+        source=right.source,
+        suspended=True,
+        limits=right.limits,
+    )
+
+
+def _recipients(listed: tuple[str, ...] | str) -> frozenset[str] | None:
+    return None if isinstance(listed, str) else frozenset(listed)
+
+
+def _local_domain(name: str, domain: DomainSettings) -> LocalDomain:
+    aliases = {alias: _targets(targets) for alias, targets in domain.aliases.items() if alias != "*"}
+    catch_all = _targets(domain.aliases.get("*", ()))
+    return LocalDomain(name, _recipients(domain.recipients), aliases, catch_all)
+
+
+def _targets(texts: Iterable[str]) -> tuple[Address, ...]:
+    return tuple(parse_address(text, smtputf8=True) for text in texts)
+
+
+def own_addresses(settings: Settings) -> list[IPAddress]:
+    """The addresses that listeners are bound to by number (wildcards name none)."""
+    found = []
+    for listener in settings.listeners:
+        for text in listener.address:
+            address = ip_address(text.rpartition(":")[0].strip("[]"))
+            if not address.is_unspecified:
+                found.append(address)
+    return found
+
+
+def _literal(address: IPAddress) -> str:
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+
+
+def session_limits(settings: Settings) -> SessionLimits:
+    """The ``[session]`` table."""
+    values = {name: getattr(settings.session, name) for name in type(settings.session).model_fields}
+    return SessionLimits(**values)
+
+
+def limit_rules(settings: Settings, rights: Iterable[Right]) -> LimitRules:
+    """The ``[limits.*]`` tables, and the rights that have limits of their own."""
+    own = {right.name: _parsed(right.limits) for right in rights if right.limits}
+    return LimitRules(
+        account=_parsed(settings.limits.account.texts()),
+        right=_parsed(settings.limits.right.texts()),
+        rights=own,
+        client=_parsed(settings.limits.client.texts()),
+        connections=settings.limits.client.connections,
+    )
+
+
+def _parsed(texts: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[Limit, ...]]:
+    return {kind: tuple(map(parse_limit, limits)) for kind, limits in texts.items()}
+
+
+def delivery_config(settings: Settings, bound: Iterable[tuple[IPAddress, int]]) -> DeliveryConfig:
+    """Routes and retries. ``bound`` are the listeners' sockets as bound: never to be delivered to."""
+    outbound = settings.outbound
+    return DeliveryConfig(
+        hostname=settings.hostname,
+        local={name: parse_route(domain.deliver) for name, domain in settings.domains.items()},
+        relay={name: parse_route(domain.route) for name, domain in settings.relay_domains.items()},
+        outbound={name: parse_route(route.to, tls=TlsPolicy(route.tls or outbound.tls)) for name, route in outbound.routes.items()},
+        smarthost=_smarthost(settings),
+        own=OwnAddresses(hosts=local_addresses(), listeners=frozenset(bound)),
+        retry=RetryPolicy(max_age=outbound.max_age, warn_after=outbound.warn_after),
+        tls=TlsPolicy(outbound.tls),
+        max_deliveries=outbound.max_connections,
+    )
+
+
+def _smarthost(settings: Settings) -> Route | None:
+    outbound = settings.outbound
+    if outbound.smarthost is None:
+        return None
+    password = read_secret(outbound.password_file) if outbound.password_file is not None else ""
+    return parse_route(outbound.smarthost, tls=TlsPolicy(outbound.tls), username=outbound.username or "", password=password)
+
+
+def read_secret(path: Path) -> str:
+    """The first line of a secret file. OSError if it cannot be read."""
+    lines = path.read_text("utf-8").splitlines()
+    return lines[0].strip() if lines else ""

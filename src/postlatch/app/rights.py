@@ -1,0 +1,70 @@
+"""Relay rights made by command: between the database's JSON and the policy's Right, through the settings' own checks."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from postlatch.app.answer import CommandError
+from postlatch.app.compose import configured_right
+from postlatch.policy.snapshot import Right
+from postlatch.settings.tree import RightSettings
+from postlatch.store.rights import StoredRight
+
+FIELDS = ("name", "networks", "listeners", "senders", "recipients", "owner", "expires", "limits", "wide", "masked")
+
+
+def checked(values: dict[str, Any]) -> Right:
+    """A right from plain values (dates as text); CommandError names every field that is wrong and what would be right."""
+    plain = {key: value for key, value in values.items() if key in FIELDS and value not in (None, (), [], "")}
+    try:
+        plain["expires"] = date.fromisoformat(str(plain["expires"]))
+    except KeyError:
+        raise CommandError("expires: a right needs its last day, like --expires 2027-06-30") from None
+    except ValueError:
+        raise CommandError("expires: not a day; write it like 2027-06-30") from None
+    try:
+        settings = RightSettings.model_validate(plain, context={"base": Path()})
+    except ValidationError as error:
+        raise CommandError(_explain(error)) from None
+    right = configured_right(settings)
+    return Right(
+        right.name,
+        right.networks,
+        right.listeners,
+        right.senders,
+        recipients=right.recipients,
+        owner=right.owner,
+        expires=right.expires,
+        wide=right.wide,
+        masked=right.masked,
+        source="command",
+        limits=right.limits,
+    )
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for detail in error.errors(include_url=False):
+        reason = str(detail["msg"]).removeprefix("Value error, ")
+        lines.append(f"{'.'.join(map(str, detail['loc']))}: {reason}")
+    return "; ".join(lines)
+
+
+def encode(values: dict[str, Any]) -> str:
+    """The JSON body to store."""
+    return json.dumps({key: values[key] for key in FIELDS if values.get(key)}, sort_keys=True)
+
+
+def decode(stored: StoredRight) -> Right:
+    """A stored right; CommandError if its body does not pass today's checks."""
+    return checked({**json.loads(stored.body), "name": stored.name})
+
+
+def renewed(stored: StoredRight, expires: str) -> dict[str, Any]:
+    """The stored values with another last day."""
+    return {**json.loads(stored.body), "name": stored.name, "expires": expires}

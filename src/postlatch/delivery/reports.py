@@ -1,0 +1,66 @@
+"""From endings to the reports that their sender gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from postlatch.delivery.config import DeliveryConfig
+from postlatch.delivery.dsn import Report, Reported, compose
+from postlatch.delivery.dsn_text import Action
+from postlatch.delivery.maildir_store import REMOTE
+from postlatch.delivery.notice import Notice
+from postlatch.delivery.outcomes import Ending, to_report
+from postlatch.spool.contract import StoredMessage
+
+
+def notices(
+    config: DeliveryConfig, message: StoredMessage, endings: Sequence[Ending], header: bytes, now: float
+) -> list[Notice]:
+    """At most one report for each kind of news, however many recipients it is about. ``header``: of the original."""
+    failures, delays, successes = to_report(message, endings)
+    delivered = [ending for ending in successes if ending.attempt.remote == REMOTE]
+    relayed = [ending for ending in successes if ending.attempt.remote != REMOTE]
+    news = ((Action.FAILED, failures), (Action.DELAYED, delays), (Action.DELIVERED, delivered), (Action.RELAYED, relayed))
+    return [_notice(config, message, action, about, header, now) for action, about in news if about]
+
+
+def _notice(
+    config: DeliveryConfig, message: StoredMessage, action: Action, about: Sequence[Ending], header: bytes, now: float
+) -> Notice:
+    first = about[0].recipient
+    assert message.sender is not None  # `may_tell` has said so
+    assert first.grant_reason is not None
+    report = Report(
+        hostname=config.hostname,
+        sender=message.sender,
+        message=message,
+        action=action,
+        recipients=tuple(_reported(ending) for ending in about),
+        header=header,
+        now=now,
+        retry_until=message.received_at + config.retry.max_age,
+    )
+    return Notice(
+        kind="delay" if action is Action.DELAYED else "dsn",
+        recipient=message.sender,
+        message_id=message.message_id,
+        account=message.account,
+        grant_reason=first.grant_reason,
+        grant_ref=first.grant_ref,
+        numbers=tuple(ending.recipient.number for ending in about),
+        content=compose(report),
+        smtputf8=report.smtputf8,
+    )
+
+
+def _reported(ending: Ending) -> Reported:
+    recipient, attempt = ending.recipient, ending.attempt
+    return Reported(
+        address=recipient.address,
+        original=recipient.original,
+        params=recipient.params,
+        enhanced=attempt.enhanced,
+        reply=attempt.reply,
+        remote=attempt.remote,
+        expired=ending.expired,
+    )

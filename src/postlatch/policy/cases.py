@@ -1,0 +1,122 @@
+"""The classes of client, account and sender that the proof goes through. Members of a class differ in nothing a rule reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from postlatch.model.address import Address
+from postlatch.model.envelope import IPAddress
+from postlatch.policy.forms import Names, parsed
+from postlatch.policy.networks import IPNetwork
+from postlatch.policy.snapshot import Account, Right, Snapshot
+
+USER = "victim"
+GHOST = "ghost@nowhere.invalid"  # a login whose account is gone
+_PER_CLASS = 2
+
+# Public strangers in both families and in the mapped form, loopback, and the usual gateways of containers and offices.
+STRANGERS: tuple[IPAddress, ...] = tuple(map(ip_address, ("198.51.100.7", "2a0e:1234::7", "::ffff:198.51.100.7")))
+SUSPECTS: tuple[IPAddress, ...] = tuple(
+    map(ip_address, ("127.0.0.1", "::1", "::ffff:127.0.0.1", "172.17.0.1", "10.0.0.1", "::ffff:10.0.0.1"))
+)
+
+
+def foreign_domain(snapshot: Snapshot) -> str:
+    """A domain that the snapshot does not name: neither ours, nor relayed to, nor in a pattern."""
+    named = {*snapshot.local_domains, *snapshot.relay_domains, *_pattern_domains(snapshot)}
+    candidates = ("elsewhere.example", *(f"elsewhere{number}.example" for number in range(len(named) + 1)))
+    return next(domain for domain in candidates if domain not in named)
+
+
+def names_for(snapshot: Snapshot, domain: str) -> Names:
+    """The placeholders of the address forms for one domain of ours or relay domain, with a mailbox that it lists."""
+    local, relayed = snapshot.local_domains.get(domain), snapshot.relay_domains.get(domain)
+    listed = (local.recipients if local is not None else relayed.recipients if relayed is not None else None) or ()
+    literal = next((a[1:-1] for a in sorted(snapshot.own_addresses) if ":" not in a), "192.0.2.1")
+    return Names(foreign_domain(snapshot), USER, domain, min(listed, default="alice"), snapshot.hostname, literal)
+
+
+def domain_samples(snapshot: Snapshot, now: float) -> list[str]:
+    """Two domains of each class: ours or relayed to; listed or by call-out; with aliases or catch-all; by date."""
+    seen: dict[tuple[object, ...], int] = {}
+    samples = []
+    for name, shape in _domain_shapes(snapshot, now):
+        seen[shape] = seen.get(shape, 0) + 1
+        if seen[shape] <= _PER_CLASS:
+            samples.append(name)
+    return samples
+
+
+def account_samples(snapshot: Snapshot) -> list[str]:
+    """Two logins of each class of account: suspended or not, and what kinds of pattern it may send as."""
+    seen: dict[tuple[object, ...], int] = {}
+    samples = []
+    for login, account in snapshot.accounts.items():
+        shape = _account_shape(snapshot, account)
+        seen[shape] = seen.get(shape, 0) + 1
+        if seen[shape] <= _PER_CLASS:
+            samples.append(login)
+    return samples
+
+
+def account_senders(snapshot: Snapshot, login: str | None) -> list[Address | None]:
+    """One sender for each kind of pattern of the account, and one that is another account's."""
+    account = snapshot.accounts.get(login or "")
+    own = sorted(account.send_as) if account is not None else []
+    other = next((sorted(a.send_as) for a in snapshot.accounts.values() if a.login != login and a.send_as), [])
+    texts = [*own[:3], *[pattern for pattern in own if pattern.startswith("@")][:1], *other[:1]]
+    return [address for address in map(member, texts) if address is not None]
+
+
+def right_senders(right: Right) -> list[Address | None]:
+    """Senders inside the right's scope: one for each of its first patterns."""
+    return [None if pattern == "<>" else member(pattern) for pattern in right.senders[:2]]
+
+
+def member(pattern: str) -> Address | None:
+    """An address that ``user@domain`` or ``@domain`` names; None if there is none."""
+    return parsed(f"someone{pattern}" if pattern.startswith("@") else pattern)
+
+
+def boundaries(right: Right) -> Iterator[IPAddress]:
+    """Of each network: one before, the first, the last, one after; and its first address in other clothes."""
+    for network in right.networks:
+        first, last = int(network.network_address), int(network.broadcast_address)
+        top = 2**network.max_prefixlen - 1
+        for number in (first - 1, first, last, last + 1):
+            if 0 <= number <= top:
+                yield _address(network, number)
+        if network.version == 4:
+            yield from disguises(IPv4Address(first))
+
+
+def disguises(address: IPv4Address) -> Iterator[IPv6Address]:
+    """An IPv4 address as IPv4-mapped (the same client), and inside NAT64, 6to4 and IPv4-compatible (never the same)."""
+    for base in ("::ffff:0:0", "64:ff9b::", "::"):
+        yield IPv6Address(int(IPv6Address(base)) | int(address))
+    yield IPv6Address(0x2002 << 112 | int(address) << 80 | 1)
+
+
+def _address(network: IPNetwork, number: int) -> IPAddress:
+    return IPv4Address(number) if network.version == 4 else IPv6Address(number)
+
+
+def _pattern_domains(snapshot: Snapshot) -> Iterator[str]:
+    for right in snapshot.rights:
+        yield from (pattern.rpartition("@")[2].lower() for pattern in (*right.senders, *right.recipients))
+    for account in snapshot.accounts.values():
+        yield from (pattern.rpartition("@")[2] for pattern in account.send_as)
+
+
+def _domain_shapes(snapshot: Snapshot, now: float) -> Iterator[tuple[str, tuple[object, ...]]]:
+    for name, local in snapshot.local_domains.items():
+        recipients, aliases = local.recipients, bool(local.aliases)
+        yield name, ("local", recipients is None, not recipients, aliases, bool(local.catch_all))
+    for name, relayed in snapshot.relay_domains.items():
+        yield name, ("relay", relayed.recipients is None, not relayed.recipients, now < relayed.expires)
+
+
+def _account_shape(snapshot: Snapshot, account: Account) -> tuple[object, ...]:
+    kinds = {(pattern.startswith("@"), snapshot.classify(pattern.rpartition("@")[2])) for pattern in account.send_as}
+    return account.suspended, "<>" in account.send_as, frozenset(kinds)

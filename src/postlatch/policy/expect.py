@@ -1,0 +1,255 @@
+"""The second opinion: what each decision should be, worked out again from the raw snapshot in the plainest way.
+
+It shares no code with the rules, so that one mistake cannot hide in both; a test holds its imports to the model and to the
+snapshot's types, of which it reads the configured fields only. It may be slow where the rules must be fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
+
+from postlatch.model.address import Address
+from postlatch.model.envelope import Destination, GrantReason, IPAddress, Role
+from postlatch.policy.snapshot import LocalDomain, RelayDomain, Right, Snapshot
+
+MAX_V4 = 256  # addresses of all rights without ``wide`` on one listener, together
+MAX_V6 = 2**64
+# Many clients hide behind each of these (AUDIT I05 to I08), so no right holds for them unless it says why in ``masked``.
+_MASKS = frozenset(map(ip_address, ("172.17.0.1", "10.88.0.1", "10.0.2.2", "192.168.65.1", "10.42.0.1", "10.244.0.1")))
+
+
+class Party(NamedTuple):
+    """One class of client in one state. ``identity`` is False behind PROXY LOCAL or UNKNOWN."""
+
+    listener: str
+    client: IPAddress
+    account: str | None = None
+    sender: Address | None = None
+    tls: bool = True
+    identity: bool = True
+    spf: str | None = None
+    helo: str = ""
+
+
+class Voice(NamedTuple):
+    """Someone who answers for a party: an account or a right, and the recipients that a right is limited to."""
+
+    reason: GrantReason
+    ref: str
+    recipients: tuple[str, ...] = ()
+
+
+class Voices(NamedTuple):
+    """All who answer for a party; ``against`` says why nobody does."""
+
+    all: tuple[Voice, ...]
+    against: str = ""
+
+
+class Place(NamedTuple):
+    """Where a recipient is, and whether it can get mail at all; ``against`` says why not."""
+
+    destination: Destination
+    against: str = ""
+
+
+def holders(snapshot: Snapshot, listener: str, client: IPAddress) -> list[Right]:
+    """The rights that a client has by its address, whatever their dates and senders."""
+    plain = _plain(client)
+    masked = plain.is_loopback or plain in _MASKS
+    found = [right for right in snapshot.rights if listener in right.listeners and _covers(right, plain)]
+    return [right for right in found if right.masked or not masked]
+
+
+def voices(snapshot: Snapshot, now: float, party: Party, held: Iterable[Right]) -> Voices:
+    """Who answers for this party; ``held`` is what ``holders`` says of its address."""
+    role = snapshot.listeners[party.listener].role
+    if role == Role.MX:
+        return Voices((), "on mx nobody answers for a sender")
+    if role == Role.RELAY:
+        return _rights(now, party, held)
+    return _account(snapshot, party)
+
+
+def mail_against(snapshot: Snapshot, party: Party, heard: Voices) -> str:
+    """Why MAIL must not be accepted; empty if it may be."""
+    if snapshot.listeners[party.listener].role != Role.MX:
+        return "" if heard.all else heard.against
+    if party.sender is None or party.sender.domain not in snapshot.local_domains:
+        return ""
+    if party.spf == "pass" and party.identity:
+        return ""
+    return "on mx a stranger must not send as a domain of ours"
+
+
+def place(snapshot: Snapshot, now: float, recipient: Address, *, known: bool | None) -> Place:
+    """Where the recipient is. ``known`` is what the next hop says of it, where it is asked."""
+    if _is_postmaster(snapshot, recipient):
+        return Place(Destination.LOCAL)
+    local = snapshot.local_domains.get(recipient.domain)
+    if local is not None:
+        return Place(Destination.LOCAL, _local_against(local, recipient.local, known))
+    relayed = snapshot.relay_domains.get(recipient.domain)
+    if relayed is None or recipient.domain.startswith("["):
+        return Place(Destination.FOREIGN, "" if recipient.domain else "it is no address")
+    if now >= relayed.expires:
+        return Place(Destination.RELAY, "the relay domain has expired")
+    return Place(Destination.RELAY, _relayed_against(relayed, recipient.local, known))
+
+
+def permitted(role: Role, heard: Voices, where: Place, recipient: Address) -> tuple[set[tuple[GrantReason | None, str]], str]:
+    """The pairs of reason and reference that may let this recipient in, and why not where there is none."""
+    if where.against:
+        return set(), where.against
+    if not recipient.domain and role != Role.MX:
+        return set(), "an address without a domain is none"
+    if role != Role.MX:
+        scope = {(v.reason, v.ref) for v in heard.all if not v.recipients or _is_named(v.recipients, recipient)}
+        return set(scope), heard.against or "the recipient is outside the right"
+    if where.destination == Destination.LOCAL:
+        return {(None, "")}, ""
+    if where.destination == Destination.RELAY:
+        return {(GrantReason.RELAY_DOMAIN, recipient.domain)}, ""
+    return set(), "on mx nobody may send to a domain that is not ours"
+
+
+def header_against(
+    snapshot: Snapshot, party: Party, refs: Iterable[str], senders: tuple[Address, ...] | None, count: int
+) -> str:
+    """Why a message with these From addresses must not be accepted; ``refs`` are those of its grants."""
+    role = snapshot.listeners[party.listener].role
+    if count > 1:
+        return "it has more than one From field"
+    if role == Role.MX:
+        return ""
+    if role == Role.RELAY:
+        scopes = [right.senders for right in snapshot.rights if right.name in refs and right.senders]
+        return "" if all(senders and all(_is_named(s, a) for a in senders) for s in scopes) else "From is outside the right"
+    owned = snapshot.accounts[party.account or ""].send_as
+    return "" if senders and all(_is_named(owned, a) for a in senders) else "From does not belong to the account"
+
+
+def width_faults(snapshot: Snapshot, listener: str) -> list[str]:
+    """Sentences on what the rights of one listener cover together."""
+    faults = []
+    rights = [right for right in snapshot.rights if listener in right.listeners]
+    narrow = [network for right in rights if not right.wide for network in right.networks]
+    for version, most, name in ((4, MAX_V4, "a /24"), (6, MAX_V6, "a /64")):
+        size = _size(narrow, version)
+        if size > most:
+            faults.append(f"{size} IPv{version} addresses, more than {name}, could relay through listener {listener}")
+        if _size((network for right in rights for network in right.networks), version) == 2 ** (32 if version == 4 else 128):
+            faults.append(f"every IPv{version} address could relay through listener {listener}")
+    return faults
+
+
+def _account(snapshot: Snapshot, party: Party) -> Voices:
+    account = snapshot.accounts.get(party.account) if party.account is not None else None
+    if account is None or not party.tls:
+        return Voices((), "only an account that has logged in over TLS may send there")
+    if account.suspended:
+        return Voices((), f"the account {account.login} is suspended")
+    if not _is_named(account.send_as, party.sender):
+        return Voices((), f"the sender does not belong to the account {account.login}")
+    return Voices((Voice(GrantReason.ACCOUNT, account.login),))
+
+
+def _rights(now: float, party: Party, held: Iterable[Right]) -> Voices:
+    against = "no right covers this address"
+    heard = []
+    for right in held if party.identity else ():
+        if right.suspended:
+            against = f"the right {right.name} is suspended"
+        elif now >= right.expires:
+            against = f"the right {right.name} has expired"
+        elif right.senders and not _is_named(right.senders, party.sender):
+            against = f"the sender is outside the right {right.name}"
+        else:
+            heard.append(Voice(GrantReason.NETWORK, right.name, right.recipients))
+    return Voices(tuple(heard), "" if heard else against)
+
+
+def _is_named(patterns: Collection[str], address: Address | None) -> bool:
+    for pattern in patterns:
+        if address is None:
+            if pattern == "<>":
+                return True
+        elif pattern.startswith("@"):
+            if pattern[1:].lower() == address.domain:
+                return True
+        elif pattern.lower() == address.local.lower() + "@" + address.domain:
+            return True
+    return False
+
+
+def _is_postmaster(snapshot: Snapshot, recipient: Address) -> bool:
+    if recipient.local.lower() != "postmaster" or not snapshot.local_domains:
+        return False
+    return recipient.domain == "" or recipient.domain in snapshot.own_addresses or recipient.domain in snapshot.local_domains
+
+
+def _names(local: str) -> set[str]:
+    """The names under which a local part may be listed: itself, and without its tag."""
+    name = local.lower()
+    return {name, name[: name.index("+")]} - {""} if "+" in name else {name}
+
+
+def _is_routing(local: str) -> bool:
+    return local in ("", ".", "..") or local[0] in "|-" or any(c in local for c in "%!@:/\\")
+
+
+def _local_against(domain: LocalDomain, local: str, known: bool | None) -> str:
+    if local in ("", ".", ".."):
+        return "its local part is refused always"
+    names = _names(local)
+    listed = domain.recipients or frozenset()
+    if _is_routing(local) and local.lower() not in listed and local.lower() not in domain.aliases:
+        return "its local part looks like a route"
+    if any(name in domain.aliases or name in listed for name in names):
+        return ""
+    taken = known is True if domain.recipients is None else bool(domain.catch_all)
+    return "" if taken else "there is no such mailbox"
+
+
+def _relayed_against(domain: RelayDomain, local: str, known: bool | None) -> str:
+    listed = domain.recipients or frozenset()
+    if local in ("", ".", "..") or (_is_routing(local) and local.lower() not in listed):
+        return "its local part looks like a route"
+    if any(name in listed for name in _names(local)):
+        return ""
+    return "" if domain.recipients is None and known is True else "there is no such mailbox"
+
+
+def _plain(address: IPAddress) -> IPAddress:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _covers(right: Right, plain: IPAddress) -> bool:
+    for network in right.networks:
+        if network.prefixlen == 0:
+            continue  # nobody holds a right by being on the Internet
+        first, last = _plain(network.network_address), _plain(network.broadcast_address)
+        if isinstance(plain, IPv4Address):
+            if isinstance(first, IPv4Address) and isinstance(last, IPv4Address) and first <= plain <= last:
+                return True
+        elif isinstance(first, IPv6Address) and isinstance(last, IPv6Address) and first <= plain <= last:
+            return True
+    return False
+
+
+def _size(networks: Iterable[IPv4Network | IPv6Network], version: int) -> int:
+    """How many addresses they cover together, each counted once."""
+    spans = sorted((int(a), int(b)) for a, b in map(_ends, networks) if a.version == version)
+    total, covered = 0, -1
+    for first, last in spans:
+        total += max(0, last - max(first - 1, covered))
+        covered = max(covered, last)
+    return total
+
+
+def _ends(network: IPv4Network | IPv6Network) -> tuple[IPAddress, IPAddress]:
+    first, last = _plain(network.network_address), _plain(network.broadcast_address)
+    return (first, last) if first.version == last.version else (network.network_address, network.broadcast_address)

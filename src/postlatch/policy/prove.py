@@ -1,0 +1,212 @@
+"""The proof: the real decisions are run over every class of party and recipient, and compared with a second opinion.
+
+Whatever the decisions accept, ``expect`` must permit too; every difference is a sentence for the administrator. That a decision
+is stricter than expected is no danger and not reported. The work grows with rights and domains, not with accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+from postlatch.model.address import Address
+from postlatch.model.envelope import Client, IPAddress, Role
+from postlatch.model.verdict import Accept, Defer, Refuse
+from postlatch.policy import cases, expect, forms
+from postlatch.policy.decide import (
+    AcceptRecipient,
+    decide_connection,
+    decide_message,
+    decide_recipient,
+    decide_sender,
+    expand,
+)
+from postlatch.policy.facts import ConnectionFacts, MessageFacts, RecipientFacts, SenderFacts
+from postlatch.policy.grant import RelayGrant
+from postlatch.policy.snapshot import Listener, Snapshot
+
+MOST = 20  # sentences: more would not be read
+_PORT = 40000
+
+
+class Decider(NamedTuple):
+    """The decisions under proof. ``REAL`` is ours; a test passes one with a fault in it."""
+
+    connection: Callable[[ConnectionFacts], Refuse | Defer | Accept]
+    sender: Callable[[SenderFacts], Refuse | Defer | Accept]
+    recipient: Callable[[RecipientFacts], Refuse | Defer | AcceptRecipient]
+    message: Callable[[MessageFacts, Sequence[RelayGrant | None]], Refuse | Defer | Accept]
+    expand: Callable[[Snapshot, Address], tuple[Address, ...]]
+
+
+REAL = Decider(decide_connection, decide_sender, decide_recipient, decide_message, expand)
+
+
+def prove(snapshot: Snapshot, now: float, decide: Decider = REAL) -> list[str]:
+    """Counterexamples, as sentences; none means that the snapshot is closed. ``now`` in seconds since 1970, UTC."""
+    proof = _Proof(snapshot, now, decide)
+    for name, listener in snapshot.listeners.items():
+        for fault in expect.width_faults(snapshot, name):
+            proof.say((name, fault), fault)
+        proof.judge_connection(name)
+        for party, targets in _parties(snapshot, listener, proof.targets):
+            proof.judge(party, targets)
+            if len(proof.sentences) >= MOST:
+                return list(proof.sentences.values())
+    proof.judge_aliases()
+    return list(proof.sentences.values())[:MOST]
+
+
+class Target(NamedTuple):
+    """A recipient, what its next hop says of it, and where the second opinion places it."""
+
+    address: Address
+    known: bool | None
+    place: expect.Place
+
+
+class Targets(NamedTuple):
+    """``few`` are for every party; ``all`` adds every address form for one party of each kind."""
+
+    few: tuple[Target, ...]
+    all: tuple[Target, ...]
+
+
+class _Proof:
+    def __init__(self, snapshot: Snapshot, now: float, decide: Decider) -> None:
+        self._snapshot = snapshot
+        self._now = now
+        self._decide = decide
+        self._transaction = object()
+        self._held: tuple[object, list[cases.Right]] = (None, [])
+        self.targets = _targets(snapshot, now)
+        self.sentences: dict[object, str] = {}
+
+    def say(self, key: object, sentence: str) -> None:
+        """Add a counterexample; one of a kind is enough."""
+        self.sentences.setdefault(key, sentence)
+
+    def judge_connection(self, listener: str) -> None:
+        """A ban holds."""
+        client = Client(cases.STRANGERS[0], _PORT)
+        facts = ConnectionFacts(self._snapshot, listener, client, self._now, self._now + 60, None)
+        if isinstance(self._decide.connection(facts), Accept):
+            self.say((listener, "banned"), f"{client.address}, banned, could connect to listener {listener}")
+
+    def judge(self, party: expect.Party, targets: Iterable[Target]) -> None:
+        """One party at MAIL, at RCPT for each target, and at the end of its first accepted message."""
+        heard = expect.voices(self._snapshot, self._now, party, self._holders(party))
+        facts = self._sender_facts(party)
+        if isinstance(self._decide.sender(facts), Accept):
+            against = expect.mail_against(self._snapshot, party, heard)
+            if against:
+                self._say_party(party, f"could send mail as {_named(party.sender)}", against)
+        role = self._snapshot.listeners[party.listener].role
+        accepted = [grant for target in targets for grant in self._judge_target(party, role, heard, target)]
+        if accepted:
+            self._judge_message(party, accepted[0])
+
+    def judge_aliases(self) -> None:
+        """Whatever name of ours is expanded, only mailboxes of ours come out."""
+        for domain in self._snapshot.local_domains.values():
+            names = {*domain.aliases, *sorted(domain.recipients or ())[:2], "postmaster", f"{cases.USER}-unknown"}
+            for name in sorted(names):
+                self._judge_expansion(forms.parsed(f"{name}@{domain.name}"))
+
+    def _judge_expansion(self, address: Address | None) -> None:
+        for target in self._decide.expand(self._snapshot, address) if address is not None else ():
+            if target.domain not in self._snapshot.local_domains:
+                sentence = f"mail for {address} would leave for {target}, which is not a mailbox of ours, by an alias or catch-all"
+                self.say(("alias", target.domain), sentence)
+
+    def _holders(self, party: expect.Party) -> list[cases.Right]:
+        key = (party.listener, party.client)
+        if self._held[0] != key:
+            self._held = (key, expect.holders(self._snapshot, party.listener, party.client))
+        return self._held[1]
+
+    def _sender_facts(self, party: expect.Party) -> SenderFacts:
+        client = Client(party.client, _PORT)
+        return SenderFacts(
+            self._snapshot,
+            party.listener,
+            client,
+            self._now,
+            party.tls,
+            party.account,
+            party.sender,
+            party.helo,
+            party.spf,
+            None,
+            party.identity,
+        )
+
+    def _judge_target(
+        self, party: expect.Party, role: Role, heard: expect.Voices, target: Target
+    ) -> Iterator[RelayGrant | None]:
+        facts = RecipientFacts(
+            self._snapshot,
+            party.listener,
+            Client(party.client, _PORT),
+            self._now,
+            party.tls,
+            party.account,
+            party.sender,
+            target.address,
+            self._transaction,
+            target.known,
+            None,
+            party.identity,
+        )
+        verdict = self._decide.recipient(facts)
+        if isinstance(verdict, AcceptRecipient):
+            against = self._against(verdict, role, heard, target)
+            if against:
+                self._say_party(party, f"could send to {_shown(target.address)}", f"the rule {verdict.rule} accepts it, but {against}")
+            yield verdict.grant
+
+    def _against(self, verdict: AcceptRecipient, role: Role, heard: expect.Voices, target: Target) -> str:
+        pairs, against = expect.permitted(role, heard, target.place, target.address)
+        grant = verdict.grant
+        if not pairs:
+            return against
+        if verdict.destination is not target.place.destination:
+            return f"it takes the recipient for {verdict.destination}, and it is {target.place.destination}"
+        if (grant.reason if grant is not None else None, grant.ref if grant is not None else "") not in pairs:
+            return f"not by {grant!r}"
+        bound = grant is None or (grant.recipient is target.address and grant.transaction is self._transaction)
+        return "" if bound else "the grant is for something else"
+
+    def _judge_message(self, party: expect.Party, grant: RelayGrant | None) -> None:
+        refs = [grant.ref] if grant is not None else []
+        stranger = forms.parsed(f"{cases.USER}@{cases.foreign_domain(self._snapshot)}")
+        for header_from, count in ((stranger, 1), (party.sender, 1), (None, 0), (party.sender, 2)):
+            addresses = (header_from,) if header_from is not None else None
+            against = expect.header_against(self._snapshot, party, refs, addresses, count)
+            if against and self._takes(party, grant, addresses, count, 1):
+                self._say_party(party, f"could send a message From {_named(header_from)}", against)
+        if self._takes(party, grant, (party.sender,) if party.sender is not None else None, 1, 101):
+            self._say_party(party, "could keep a message in a loop", "it has 101 Received fields")
+
+    def _takes(
+        self, party: expect.Party, grant: RelayGrant | None, addresses: tuple[Address, ...] | None, count: int, hops: int
+    ) -> bool:
+        facts = MessageFacts(
+            self._snapshot,
+            party.listener,
+            Client(party.client, _PORT),
+            self._now,
+            party.account,
+            party.sender,
+            addresses,
+            count,
+            hops,
+            1000,
+        )
+        return isinstance(self._decide.message(facts, [grant]), Accept)
+
+    def _say_party(self, party: expect.Party, could: str, because: str) -> None:
+        who = f"{party.client}, {_login(self._snapshot, party)}"
+        sentence = f"{who}, {could} through listener {party.listener} because {because}"
+        self.say((party.listener, party.account, because), sentence)

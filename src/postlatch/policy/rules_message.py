@@ -1,0 +1,120 @@
+"""The rules at the end of the message, when its header can be seen. They only tighten what RCPT has permitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from postlatch.model.address import Address
+from postlatch.model.envelope import Client, GrantReason, Role
+from postlatch.model.verdict import Accept, Defer, Refuse
+from postlatch.policy import replies
+from postlatch.policy.facts import MessageFacts
+from postlatch.policy.grant import RelayGrant
+from postlatch.policy.match import lists, permits
+from postlatch.policy.rules import Rule, Tightening, Unknown
+from postlatch.policy.rules_party import SUBMISSION_ROLES, role_of
+from postlatch.policy.rules_party import listener as known_listener
+from postlatch.policy.snapshot import Snapshot
+
+MAX_HOPS = 100  # Received fields, RFC 5321 section 6.3
+
+
+class Sealed(NamedTuple):
+    """The header facts together with what RCPT has granted: one entry a recipient, None for a stranger's mail to us."""
+
+    header: MessageFacts
+    grants: Sequence[RelayGrant | None]
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """As in the header facts."""
+        return self.header.snapshot
+
+    @property
+    def listener(self) -> str:
+        """As in the header facts."""
+        return self.header.listener
+
+    @property
+    def client(self) -> Client:
+        """As in the header facts."""
+        return self.header.client
+
+    @property
+    def now(self) -> float:
+        """As in the header facts."""
+        return self.header.now
+
+
+def granted(facts: Sealed) -> Unknown | None:
+    """Every recipient has the grant that this listener gives. Anything else is a fault of ours, so it is not accepted."""
+    if facts.grants and all(_fits(role_of(facts), facts.header.account, grant) for grant in facts.grants):
+        return None
+    return Unknown("a recipient does not have the grant that this listener gives")
+
+
+def loop(facts: Sealed) -> Refuse | None:
+    """Too many hops. RFC 5321 section 6.3."""
+    if facts.header.received_count <= MAX_HOPS:
+        return None
+    return Refuse(replies.LOOP, "loop", f"{facts.header.received_count} Received fields")
+
+
+def one_from(facts: Sealed) -> Refuse | None:
+    """Never two From fields, which readers show differently; on submission exactly one, and readable. RFC 5322 section 3.6."""
+    count = facts.header.from_count
+    unreadable = role_of(facts) in SUBMISSION_ROLES and (count != 1 or not facts.header.header_from)
+    if count <= 1 and not unreadable:
+        return None
+    return Refuse(replies.ONE_FROM, "one from", f"{count} From fields" if count != 1 else "From cannot be read")
+
+
+def header_owned(facts: Sealed) -> Refuse | Defer | None:
+    """On submission, each address in From belongs to the account. RFC 6409 section 6.1."""
+    if role_of(facts) not in SUBMISSION_ROLES:
+        return None
+    account = facts.snapshot.accounts.get(facts.header.account or "")
+    if account is None or account.suspended:
+        return Defer(replies.CHANGED, "header owned", f"the account {facts.header.account} is no longer active")
+    for address in facts.header.header_from or ():
+        if not lists(account.send_as, address):
+            return _not_owned("header owned", f"the account {account.login}", address)
+    return None
+
+
+def header_scope(facts: Sealed) -> Refuse | Defer | None:
+    """On ``relay``, From keeps to the senders of each right that was used; a right for any sender asks for nothing."""
+    for name in {grant.ref for grant in facts.grants if grant is not None and grant.reason is GrantReason.NETWORK}:
+        right = facts.snapshot.right(name)
+        if right is None:
+            return Defer(replies.CHANGED, "header scope", f"the right {name} is gone")
+        if right.sender_keys and not facts.header.header_from:
+            return Refuse(replies.ONE_FROM, "header scope", f"the right {name} names senders, and From cannot be read")
+        for address in facts.header.header_from or ():
+            if not permits(right.sender_keys, address):
+                return _not_owned("header scope", f"the right {name}", address)
+    return None
+
+
+def message(facts: Sealed) -> Accept:
+    """Nothing in the header speaks against what RCPT has permitted."""
+    return Accept("message", f"accepted for {len(facts.grants)} recipients")
+
+
+def _fits(role: Role, account: str | None, grant: RelayGrant | None) -> bool:
+    if role is Role.MX:
+        return grant is None or grant.reason is GrantReason.RELAY_DOMAIN
+    if grant is None:
+        return False
+    if role is Role.RELAY:
+        return grant.reason is GrantReason.NETWORK
+    return grant.reason is GrantReason.ACCOUNT and grant.ref == account
+
+
+def _not_owned(rule: str, who: str, address: Address) -> Refuse:
+    return Refuse(replies.HEADER_NOT_OWNED, rule, f"{who} may not send as {address.text}, which From names")
+
+
+TIGHTENING: tuple[Tightening[Sealed], ...] = (known_listener, granted, loop, one_from, header_owned, header_scope)
+RULES: tuple[Rule[Sealed, Accept], ...] = (*TIGHTENING, message)

@@ -1,0 +1,326 @@
+"""The configuration as frozen values. Python names are TOML keys; defaults are written as they would be in TOML.
+
+Every description below is also the reference (``python -m postlatch.settings.reference``): write for administrators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+
+from postlatch.model.envelope import Role
+from postlatch.settings import types as t
+from postlatch.settings import values
+from postlatch.settings.limits import LimitSettings, RightLimits
+from postlatch.settings.origin import Origin
+from postlatch.settings.problem import Problem
+from postlatch.settings.session import AccountsSettings, SessionSettings
+from postlatch.settings.tomlines import KeyPath
+from postlatch.settings.types import Table
+
+
+class StoreSettings(Table):
+    """Where the queue, the accounts, the rights and the journal are kept."""
+
+    url: t.StoreUrl | None = Field(
+        default=None,
+        examples=['"sqlite:data/postlatch.db"'],
+        description="The database: `sqlite:PATH`. Without it, `postlatch.db` inside `data_dir`.",
+    )
+
+
+class ListenerSettings(Table):
+    """One door: addresses on which mail is taken, and for whom. Repeat the table for every door."""
+
+    name: t.Name = Field(examples=['"mx"'], description="How logs, rights, metrics and commands call it; unique.")
+    address: t.Sockets = Field(
+        min_length=1,
+        examples=['["0.0.0.0:25", "[::]:25"]'],
+        description="`ADDRESS:PORT`, one text or a list. IPv6 sockets are IPv6 only. Port 0 takes any free port.",
+    )
+    role: Role = Field(
+        examples=['"mx"'],
+        description="`mx`: mail from strangers for our domains. `submission`: people log in after STARTTLS. `submissions`: the "
+        "same with TLS from the first byte. `relay`: machines with a network right, without login.",
+    )
+    proxies: t.Proxies = Field(
+        default=(),
+        examples=["[]"],
+        description="Addresses that must speak the PROXY protocol. Comes with a later version: must be empty.",
+    )
+
+
+class TlsSettings(Table):
+    """The certificate that clients see. A renewed file is taken up by itself."""
+
+    certificate: t.FilePath = Field(
+        examples=['"cert.pem"'], description="PEM file: the server's certificate, then its intermediate certificates."
+    )
+    key: t.FilePath = Field(examples=['"key.pem"'], description="PEM file: the private key, without a passphrase.")
+
+
+class DomainSettings(Table):
+    """A domain of ours, by its exact name (subdomains are listed by themselves): who in it receives mail, and where it goes."""
+
+    deliver: t.Deliver = Field(
+        examples=['"maildir:data/mail"'],
+        description="`maildir:PATH` (mail goes to `PATH/<domain>/<local part>/`), `lmtp://HOST:PORT`, `lmtp+unix:///PATH` or "
+        "`smtp://HOST:PORT`. Mail for this domain never goes anywhere else.",
+    )
+    recipients: t.Recipients = Field(
+        default=(),
+        examples=['["alice", "bob"]'],
+        description='The local parts that receive mail, without case; or `"callout"`: ask the next hop, and remember.',
+    )
+    aliases: t.Aliases = Field(
+        default=t.as_toml({}),
+        examples=['{ info = ["alice", "bob"] }'],
+        description="Further local parts, and the mailboxes of our own domains that get their mail: `alice` or "
+        '`alice@example.org`. `"*"` catches everything that is not listed.',
+    )
+    _raw_name: str = PrivateAttr(default="")
+
+    @property
+    def raw_name(self) -> str:
+        """The name as it stands in the file; the key in ``Settings.domains`` is its A-label form."""
+        return self._raw_name
+
+    def named(self, raw_name: str, domain: str) -> Self:
+        """A copy that knows its name, with every alias target as a whole address."""
+        whole = {
+            name: tuple(values.whole_address(target, domain) for target in targets) for name, targets in self.aliases.items()
+        }
+        copy = self.model_copy(update={"aliases": MappingProxyType(whole)})
+        copy._raw_name = raw_name
+        return copy
+
+
+def _name_domains(tables: Mapping[str, DomainSettings]) -> Mapping[str, DomainSettings]:
+    return t.normalised({raw: table.named(raw, values.parse_domain_name(raw)) for raw, table in tables.items()})
+
+
+class RelayDomainSettings(Table):
+    """A domain that is not ours: we take its mail from anybody and pass it on by one route only (a backup MX, a branch)."""
+
+    route: t.NetworkRoute = Field(
+        examples=['"smtp://10.1.0.5:25"'], description="The only next hop, `smtp://HOST:PORT` or `lmtp://HOST:PORT`."
+    )
+    recipients: t.Recipients = Field(
+        examples=['"callout"'], description='The local parts that receive mail, or `"callout"`: ask the next hop.'
+    )
+    owner: t.Owner = Field(examples=['"ops@example.com"'], description="Who vouches for this.")
+    expires: t.Day = Field(examples=["2027-06-30"], description="The last day of it, in UTC.")
+
+
+class RightSettings(Table):
+    """A network right: machines that may relay by their address, without login. Repeat the table for every right."""
+
+    name: t.Name = Field(examples=['"printers"'], description="How logs, limits and commands call it; unique.")
+    networks: tuple[t.Network, ...] = Field(
+        min_length=1,
+        examples=['["10.0.3.0/28"]'],
+        description="Where the machines are. All rights without `wide` on one listener may cover 256 IPv4 addresses or one "
+        "IPv6 /64.",
+    )
+    listeners: tuple[t.Name, ...] = Field(
+        min_length=1, examples=['["relay"]'], description="The listeners of role `relay` on which the right holds."
+    )
+    owner: t.Owner = Field(examples=['"ops@example.com"'], description="Who vouches for it; required, like its end.")
+    expires: t.Day = Field(examples=["2027-06-30"], description="The last day of it, in UTC.")
+    senders: tuple[t.Pattern, ...] = Field(
+        default=(),
+        examples=['["@example.com"]'],
+        description="Envelope senders that it covers: addresses or `@domain`. Empty: any.",
+    )
+    recipients: tuple[t.Pattern, ...] = Field(
+        default=(),
+        examples=['["@partner.example"]'],
+        description="Recipients that it covers: addresses or `@domain`. Empty: any.",
+    )
+    limits: RightLimits | None = Field(
+        default=None,
+        examples=['{ messages = ["200/day"] }'],
+        description="Limits of its own, in the place of `[limits.right]`.",
+    )
+    wide: t.Line = Field(
+        default="",
+        examples=['"why"'],
+        description="The reason for which more addresses than the proof allows are accepted, in writing.",
+    )
+    masked: t.Line = Field(
+        default="",
+        examples=['"why"'],
+        description="The reason for which a network is accepted behind which every client looks the same (a gateway, a "
+        "container bridge).",
+    )
+
+
+class RouteSettings(Table):
+    """Where the mail of one recipient domain goes; a plain text is the same as `{ to = TEXT }`."""
+
+    to: t.SmtpRoute = Field(examples=['"smtp://mail.partner.example:25"'], description="The next hop, `smtp://HOST:PORT`.")
+    tls: t.TlsLevel | None = Field(
+        default=None, examples=['"verify"'], description="TLS towards it; without it, `outbound.tls`. Always set once loaded."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_text(cls, value: object) -> object:
+        return {"to": value} if isinstance(value, str) else value
+
+
+class OutboundSettings(Table):
+    """Mail that leaves."""
+
+    smarthost: t.SmtpRoute | None = Field(
+        default=None,
+        examples=['"smtp://relay.isp.example:587"'],
+        description="Takes everything for elsewhere. Without it, mail goes straight to the recipients' MX hosts.",
+    )
+    username: t.Line | None = Field(
+        default=None,
+        examples=['"relay@example.com"'],
+        description='Login at the smarthost; needs `password_file` and `tls = "verify"`.',
+    )
+    password_file: t.FilePath | None = Field(
+        default=None, examples=['"smarthost.secret"'], description="A file whose first line is the smarthost's password."
+    )
+    tls: t.TlsLevel = Field(
+        default="opportunistic",
+        examples=['"verify"'],
+        description="`opportunistic`: where offered, without checking names. `required`: else the mail waits. `verify`: required, "
+        "and the certificate must name the host.",
+    )
+    resolver: tuple[t.Socket, ...] = Field(
+        default=(), examples=['["127.0.0.1:53"]'], description="DNS resolvers to ask. Empty: the system's (`/etc/resolv.conf`)."
+    )
+    routes: Annotated[Mapping[t.DomainKey, RouteSettings], AfterValidator(t.normalised)] = Field(
+        default=t.as_toml({}),
+        examples=['{ "partner.example" = "smtp://mail.partner.example:25" }'],
+        description='Next hops by recipient domain, exact names: a route, or `{ to = "smtp://…", tls = "verify" }`.',
+    )
+    max_age: t.Duration = Field(
+        default=t.as_toml("5 days"), examples=['"5 days"'], description="How long delivery is tried before the mail bounces."
+    )
+    warn_after: t.Duration = Field(
+        default=t.as_toml("4 hours"), examples=['"4 hours"'], description="When the sender is told that mail is waiting."
+    )
+    max_connections: t.Whole = Field(
+        default=100, ge=1, le=10_000, examples=["100"], description="Outgoing connections at once."
+    )
+
+    @model_validator(mode="after")
+    def _settle_tls(self) -> Self:
+        settled = {
+            name: route if route.tls is not None else route.model_copy(update={"tls": self.tls})
+            for name, route in self.routes.items()
+        }
+        object.__setattr__(self, "routes", MappingProxyType(settled))
+        return self
+
+
+class AlertSettings(Table):
+    """Who is told when something needs a person."""
+
+    to: tuple[t.Mailbox, ...] = Field(
+        default=(), examples=['["ops@example.com"]'], description="Addresses that get the alerts by mail."
+    )
+
+
+class RetentionSettings(Table):
+    """How long things are kept."""
+
+    journal: t.Duration = Field(
+        default=t.as_toml("90 days"),
+        examples=['"90 days"'],
+        description="The journal. Whole days are dropped; their sealed heads are kept.",
+    )
+    queue: t.Duration = Field(
+        default=t.as_toml("7 days"),
+        examples=['"7 days"'],
+        description="Delivered, bounced and deleted recipients, so that they can be looked up.",
+    )
+
+
+class HttpSettings(Table):
+    """The dashboard, the API, `/metrics`, `/healthz` and `/readyz`."""
+
+    address: t.Socket = Field(
+        default="127.0.0.1:8025", examples=['"127.0.0.1:8025"'], description="`ADDRESS:PORT`; keep it off the internet."
+    )
+
+
+class LogSettings(Table):
+    """What the program says of itself on standard error; the journal is kept apart from it."""
+
+    format: Literal["console", "json"] = Field(
+        default="console",
+        examples=['"json"'],
+        description="`console`: lines for people. `json`: one object a line, for collectors.",
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", examples=['"info"'], description="The least serious level that is shown."
+    )
+
+
+class Settings(Table):
+    """The whole file. Relative paths are relative to it, times are UTC, unknown keys are errors."""
+
+    hostname: t.Domain = Field(
+        examples=['"mx.example.com"'],
+        description="This server's name, in its greeting, in EHLO and in Received; should resolve back to it.",
+    )
+    data_dir: t.FilePath = Field(
+        default=t.as_toml("data"), examples=['"data"'], description="Where everything that must survive a restart is kept."
+    )
+    user: t.Line | None = Field(
+        default=None,
+        examples=['"postlatch"'],
+        description="The user that the server becomes once its ports are bound. Started as root without it, the server "
+        "warns and goes on.",
+    )
+    store: StoreSettings = Field(default=t.as_toml({}), description="The database.")
+    listeners: tuple[ListenerSettings, ...] = Field(min_length=1, description="The doors.")
+    tls: TlsSettings | None = Field(default=None, description="The certificate. Without it no password is ever taken.")
+    domains: Annotated[Mapping[t.DomainKey, DomainSettings], AfterValidator(_name_domains)] = Field(
+        default=t.as_toml({}), description="Our domains."
+    )
+    relay_domains: Annotated[Mapping[t.DomainKey, RelayDomainSettings], AfterValidator(t.normalised)] = Field(
+        default=t.as_toml({}), description="Domains that we relay to."
+    )
+    rights: tuple[RightSettings, ...] = Field(default=(), description="Network rights.")
+    limits: LimitSettings = Field(default=t.as_toml({}), description="Limits.")
+    session: SessionSettings = Field(default=t.as_toml({}), description="The bounds of one SMTP session.")
+    outbound: OutboundSettings = Field(default=t.as_toml({}), description="Mail that leaves.")
+    accounts: AccountsSettings = Field(default=t.as_toml({}), description="How passwords are kept.")
+    alerts: AlertSettings = Field(default=t.as_toml({}), description="Who is told.")
+    retention: RetentionSettings = Field(default=t.as_toml({}), description="How long things are kept.")
+    http: HttpSettings = Field(default=t.as_toml({}), description="The dashboard.")
+    log: LogSettings = Field(default=t.as_toml({}), description="The log.")
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def origin(self) -> Origin:
+        """The file that this came from."""
+        return self._origin
+
+    def read_from(self, origin: Origin) -> Self:
+        """Remember the file; two settings are equal if their values are, whatever their files."""
+        self._origin = origin
+        return self
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.data_dir / "postlatch.db" if self.store.url is None else Path(self.store.url.removeprefix("sqlite:"))
+
+    def problem(self, key: str | KeyPath, message: str, *, danger: bool = False) -> Problem:
+        """A problem that was found later, with its file and line.
+
+        ``key`` is a path as in TOML, or a text like ``rights.printers.networks``: members of lists may be called by name.
+        """
+        return self._origin.problem(key, message, danger=danger)
