@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postlatch.limits.clients import client_charges
-from postlatch.limits.limit import Charge, Limit, Reached, parse_limit
-from postlatch.limits.limiter import PRUNED_AT_ONCE, Limiter
+from postlatch.limits.limit import Limit, parse_limit
+from postlatch.limits.limiter import PRUNED_AT_ONCE, Charge, Limiter, Reached
 
 START = 1_767_225_600.0
 

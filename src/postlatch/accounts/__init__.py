@@ -1,1 +1,1 @@
-"""."""
+"""Who may submit: credentials, SASL mechanisms, send-as, suspension, known recipients."""

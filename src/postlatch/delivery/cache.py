@@ -55,6 +55,15 @@ class SharedCache(Generic[K, V]):
         # One who stops waiting (a client hung up) must not take the answer away from the others.
         return await asyncio.shield(task)
 
+    def put(self, key: K, value: V, seconds: float) -> None:
+        """Remember ``value`` for ``seconds``."""
+        self._entries.pop(key, None)
+        if len(self._entries) >= self._max_entries:
+            # The oldest eighth at once: a dict is in order of insertion, and one by one would walk its gaps each time.
+            for old in list(self._entries)[: self._max_entries // 8 + 1]:
+                del self._entries[old]
+        self._entries[key] = _Entry(self._clock.monotonic() + seconds, value)
+
     def forget(self) -> None:
         """Drop every remembered answer; questions that are out go on."""
         self._entries.clear()
@@ -65,16 +74,8 @@ class SharedCache(Generic[K, V]):
         finally:
             del self._asking[key]
         if seconds > 0:
-            self._store(key, _Entry(self._clock.monotonic() + seconds, value))
+            self.put(key, value, seconds)
         return value
-
-    def _store(self, key: K, entry: _Entry[V]) -> None:
-        self._entries.pop(key, None)
-        if len(self._entries) >= self._max_entries:
-            # The oldest eighth at once: a dict is in order of insertion, and one by one would walk its gaps each time.
-            for old in list(self._entries)[: self._max_entries // 8 + 1]:
-                del self._entries[old]
-        self._entries[key] = entry
 
 
 def _retrieved(task: asyncio.Task[V]) -> None:

@@ -62,8 +62,8 @@ class DeliveryConfig:
     relay: Mapping[str, Route] = field(default_factory=dict)
     outbound: Mapping[str, Route] = field(default_factory=dict)
     smarthost: Route | None = None
-    own: OwnAddresses = OwnAddresses()
-    retry: RetryPolicy = RetryPolicy()
+    own: OwnAddresses = field(default_factory=OwnAddresses)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     start_per_destination: int = 5
     max_per_destination: int = 20

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from postlatch.delivery import dsn_fields as fields
 from postlatch.delivery.dsn_text import SUBJECTS, Action, Line, text
+from postlatch.delivery.mailbox import REMOTE
 from postlatch.model.address import Address
 from postlatch.model.envelope import RecipientParams
 from postlatch.model.ids import format_id
@@ -134,6 +135,7 @@ def _per_message(report: Report) -> list[str]:
 def _per_recipient(report: Report, recipient: Reported, *, utf8: bool) -> list[str]:
     original = fields.original_recipient(recipient.params.orcpt, recipient.original, utf8=utf8)
     remote = fields.remote_mta(recipient.remote)
+    said = recipient.remote not in {"", REMOTE}
     lines = [f"Original-Recipient: {original}"] if original else []
     lines += [
         f"Final-Recipient: {fields.final_recipient(recipient.address, utf8=utf8)}",
@@ -142,7 +144,7 @@ def _per_recipient(report: Report, recipient: Reported, *, utf8: bool) -> list[s
     ]
     if remote:
         lines.append(f"Remote-MTA: {remote}")
-    lines.append(f"Diagnostic-Code: {fields.diagnostic(recipient.reply, remote=bool(recipient.remote))}")
+    lines.append(f"Diagnostic-Code: {fields.diagnostic(recipient.reply, remote=said)}")
     lines.append(f"Last-Attempt-Date: {fields.date(report.now)}")
     if report.action is Action.DELAYED:
         lines.append(f"Will-Retry-Until: {fields.date(report.retry_until)}")

@@ -70,7 +70,9 @@ def original_recipient(orcpt: str, named: Address | None, *, utf8: bool) -> str 
     kind, semicolon, value = orcpt.partition(";")
     if semicolon and _TYPE.fullmatch(kind):
         if kind.lower() == "utf-8":
-            return f"{kind}; {_ascii_utf8(value)}" if _PRINTABLE.fullmatch(_ascii_utf8(value)) else None
+            # Already in the form of RFC 6533 unless the client sent raw UTF-8; its own escapes must stay as they are.
+            value = _UNSAFE.sub(_utf8_escape, value)
+            return f"{kind}; {value}" if _PRINTABLE.fullmatch(value) else None
         decoded = _plain(value)
         if decoded is not None:
             return f"{kind}; {decoded}"
@@ -81,7 +83,16 @@ def final_recipient(address: Address, *, utf8: bool) -> str:
     """``rfc822; ADDRESS``, or its ``utf-8`` form: raw in a report that may hold UTF-8, else written in ASCII."""
     if not address.needs_smtputf8:
         return f"rfc822; {address.text}"
-    return f"utf-8; {address.text if utf8 else _ascii_utf8(address.text, whole=True)}"
+    return f"utf-8; {address.text if utf8 else ascii_utf8(address.text)}"
+
+
+def ascii_utf8(text: str) -> str:
+    r"""RFC 6533 section 3: ``\x{HEX}`` for what is not ASCII, and for ``\ + =`` and spaces."""
+    return _NOT_XTEXT_UTF8.sub(_utf8_escape, text)
+
+
+def _utf8_escape(match: re.Match[str]) -> str:
+    return f"\\x{{{ord(match[0]):X}}}"
 
 
 def _plain(value: str) -> str | None:
@@ -90,9 +101,3 @@ def _plain(value: str) -> str | None:
     except ValueError:
         return None
     return decoded if len(decoded) <= MAX_DIAGNOSTIC and _PRINTABLE.fullmatch(decoded) else None
-
-
-def _ascii_utf8(text: str, *, whole: bool = False) -> str:
-    r"""RFC 6533 section 3: ``\x{HEX}`` for what ASCII cannot hold; with ``whole`` also for ``\ + =`` and spaces."""
-    pattern = _NOT_XTEXT_UTF8 if whole else _UNSAFE
-    return pattern.sub(lambda match: f"\\x{{{ord(match[0]):X}}}", text)

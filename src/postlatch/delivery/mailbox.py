@@ -7,6 +7,8 @@ import re
 from postlatch.model.address import Address
 from postlatch.model.ids import format_id
 
+REMOTE = "maildir"  # what the journal names as the next hop
+
 _SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789._+-")
 _HOST_UNSAFE = re.compile(r"[^A-Za-z0-9.-]")
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_FOLDERS = ("tmp", "new", "cur")
+_STAGING = "tmp"
+_FOLDERS = (_STAGING, "new", "cur")
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -36,7 +37,7 @@ class Letter:
     @property
     def staged(self) -> str:
         """The file while it is incomplete."""
-        return f"{self.mailbox}/tmp/{self.name}"
+        return f"{self.mailbox}/{_STAGING}/{self.name}"
 
     @property
     def delivered(self) -> str:

@@ -9,15 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from postlatch.delivery.contract import Attempt, AttemptStatus, Body
-from postlatch.delivery.mailbox import file_name, mailbox_path
+from postlatch.delivery.mailbox import REMOTE, file_name, mailbox_path
 from postlatch.delivery.maildir import FULL, Letter, abandon, append, open_staged, store
 from postlatch.spool.contract import QueuedRecipient, StoredMessage
 
 # Threads, because fsync waits: file systems merge what several threads sync at once into one journal commit.
 THREADS = 4
 BATCH = 32  # letters in one thread's turn, each with an open file
-
-REMOTE = "maildir"
 
 
 class MaildirStore:
@@ -46,9 +44,7 @@ class MaildirStore:
         """Wait for the files that are being written, and end the threads."""
         self._pool.shutdown(wait=True)
 
-    def _letter(
-        self, root: str, message: StoredMessage, recipient: QueuedRecipient, content: bytes | None
-    ) -> Letter:
+    def _letter(self, root: str, message: StoredMessage, recipient: QueuedRecipient, content: bytes | None) -> Letter:
         sender = message.sender.text if message.sender is not None else ""
         return Letter(
             mailbox=mailbox_path(root, recipient.address),

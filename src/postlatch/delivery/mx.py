@@ -47,9 +47,7 @@ class _Candidate(NamedTuple):
     failed: bool  # by a DNS failure that may heal
 
 
-async def mail_hosts(
-    resolver: Resolver, domain: str, *, hostname: str, own: OwnAddresses, random: Random
-) -> list[MailHost]:
+async def mail_hosts(resolver: Resolver, domain: str, *, hostname: str, own: OwnAddresses, random: Random) -> list[MailHost]:
     """The hosts of ``domain`` (a lower-case A-label name, or an address literal), best first; RoutingFailed if none.
 
     Hosts of equal preference are in random order, and so are the addresses of each within their family. A record that is

@@ -51,9 +51,7 @@ def judge(
     return hold(recipient, attempt, "it failed for good, and there is no sender whom a report could safely go to", expired)
 
 
-def defer(
-    message: StoredMessage, recipient: QueuedRecipient, attempt: Attempt, at: float, warn: bool = False
-) -> Ending:
+def defer(message: StoredMessage, recipient: QueuedRecipient, attempt: Attempt, at: float, warn: bool = False) -> Ending:
     """Try again at ``at``. ``warn``: a delay notice is due, if this sender wants one."""
     warned = recipient.warned or (warn and may_tell(message, recipient) and wants_delay(recipient.params))
     kind = OutcomeKind.DEFERRED

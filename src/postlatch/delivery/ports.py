@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from postlatch.delivery.contract import Attempt, Body, OutboundMessage, Target
 from postlatch.delivery.notice import Notice
@@ -13,11 +12,7 @@ from postlatch.model.address import Address
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.reply import Reply
 from postlatch.spool.contract import Claim, Outcome
-
-T = TypeVar("T")
-
-Operation = Callable[[sqlite3.Connection], T]
-"""Work for the writer's connection, as in `store.writer`. It may run again if the commit failed."""
+from postlatch.store.writer import Operation
 
 
 class SpoolPort(Protocol):
@@ -59,9 +54,7 @@ class PoolPort(Protocol):
 class Submit(Protocol):
     """`store.writer.Writer.submit`."""
 
-    def __call__(
-        self, operations: Sequence[Operation[Any]], events: Sequence[Event] = ()
-    ) -> asyncio.Future[list[Any]]:
+    def __call__(self, operations: Sequence[Operation[Any]], events: Sequence[Event] = ()) -> asyncio.Future[list[Any]]:
         """All in one transaction; the results in order, after the commit."""
         ...
 
@@ -69,12 +62,14 @@ class Submit(Protocol):
 class PreparedNotice(NamedTuple):
     """A notice that is ready to be queued in the same transaction as the outcome which it reports.
 
-    ``committed`` is called with the results of ``operations`` once they are on the disk.
+    ``operations`` may run again if a commit fails. ``committed`` is called with their results once they are on the disk,
+    ``dropped`` if they never will be.
     """
 
     operations: Sequence[Operation[Any]]
     events: Sequence[Event]
     committed: Callable[[Sequence[Any]], None]
+    dropped: Callable[[], None]
 
 
 Notify = Callable[[Notice], Awaitable[PreparedNotice | None]]

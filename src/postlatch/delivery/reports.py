@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.dsn import Report, Reported, compose
 from postlatch.delivery.dsn_text import Action
-from postlatch.delivery.maildir_store import REMOTE
 from postlatch.delivery.notice import Notice
 from postlatch.delivery.outcomes import Ending, to_report
 from postlatch.spool.contract import StoredMessage
 
 
 def notices(
-    config: DeliveryConfig, message: StoredMessage, endings: Sequence[Ending], header: bytes, now: float
+    config: DeliveryConfig, message: StoredMessage, endings: Sequence[Ending], header: bytes, now: float, *, final: bool
 ) -> list[Notice]:
-    """At most one report for each kind of news, however many recipients it is about. ``header``: of the original."""
+    """At most one report for each kind of news, however many recipients it is about.
+
+    ``header``: of the original. ``final``: a success means that it is in the mailbox (Maildir, LMTP), not just passed on.
+    """
     failures, delays, successes = to_report(message, endings)
-    delivered = [ending for ending in successes if ending.attempt.remote == REMOTE]
-    relayed = [ending for ending in successes if ending.attempt.remote != REMOTE]
-    news = ((Action.FAILED, failures), (Action.DELAYED, delays), (Action.DELIVERED, delivered), (Action.RELAYED, relayed))
+    success = Action.DELIVERED if final else Action.RELAYED
+    news = ((Action.FAILED, failures), (Action.DELAYED, delays), (success, successes))
     return [_notice(config, message, action, about, header, now) for action, about in news if about]
 
 

@@ -9,14 +9,13 @@ import asyncio
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
 import dns.name
 import dns.nameserver
-import dns.rdatatype
 import dns.resolver
 
 from postlatch.delivery.cache import SharedCache
@@ -34,22 +33,20 @@ _PAYLOAD = 1232  # EDNS: fits every path without fragments (DNS flag day 2020)
 
 _SERVER = re.compile(r"\[(?P<v6>[^\]]*)\](?::(?P<v6_port>[0-9]{1,5}))?|(?P<v4>[0-9.]+)(?::(?P<port>[0-9]{1,5}))?")
 
-T = TypeVar("T")
-
 
 class _Answer(NamedTuple):
     """What is kept: record data, or the certainty that the name does not exist."""
 
-    records: tuple[dns.rdata.Rdata, ...]
+    records: tuple[Any, ...]  # of the record type's own class, which dnspython chooses by number
     exists: bool = True
 
 
 class DnsResolver:
     """`model.dns.Resolver` over real name servers. One object a process: its cache is shared by all who ask."""
 
-    def __init__(self, resolver: dns.asyncresolver.Resolver, clock: Clock) -> None:
-        resolver.lifetime = LIFETIME
-        resolver.timeout = TRY_TIMEOUT
+    def __init__(self, resolver: dns.asyncresolver.Resolver, clock: Clock, *, lifetime: float = LIFETIME) -> None:
+        resolver.lifetime = lifetime
+        resolver.timeout = min(TRY_TIMEOUT, lifetime)
         resolver.cache = None  # ours takes the clock as an argument and bounds the TTLs
         resolver.use_edns(0, 0, _PAYLOAD)
         self._resolver = resolver
@@ -57,11 +54,11 @@ class DnsResolver:
         self._cache: SharedCache[tuple[str, str], _Answer] = SharedCache(clock, MAX_ENTRIES)
 
     @classmethod
-    def of_servers(cls, servers: Sequence[str], clock: Clock) -> DnsResolver:
+    def of_servers(cls, servers: Sequence[str], clock: Clock, *, lifetime: float = LIFETIME) -> DnsResolver:
         """Ask these servers, each ``ADDRESS`` or ``ADDRESS:PORT`` (IPv6 in brackets); ValueError for anything else."""
         resolver = dns.asyncresolver.Resolver(configure=False)
         resolver.nameservers = [dns.nameserver.Do53Nameserver(*parse_server(text)) for text in servers]
-        return cls(resolver, clock)
+        return cls(resolver, clock, lifetime=lifetime)
 
     @classmethod
     def of_system(cls, clock: Clock) -> DnsResolver:
@@ -87,7 +84,7 @@ class DnsResolver:
         """TXT records, the strings of each joined."""
         return [b"".join(record.strings) for record in await self._ask(name, "TXT")]
 
-    async def _ask(self, name: str, kind: str) -> tuple[dns.rdata.Rdata, ...]:
+    async def _ask(self, name: str, kind: str) -> tuple[Any, ...]:
         key = (name.lower().rstrip("."), kind)
         answer = await self._cache.get(key, lambda: self._query(*key))
         if not answer.exists:
@@ -101,9 +98,7 @@ class DnsResolver:
             # A label above 63 octets or an empty one: no zone can hold it, so it is as absent as NXDOMAIN (RFC 7208 4.8).
             return _Answer((), exists=False), MAX_NEGATIVE_TTL
         try:
-            answer = await self._resolver.resolve(
-                qname, kind, raise_on_no_answer=False, search=False, backend=self._backend
-            )
+            answer = await self._resolver.resolve(qname, kind, raise_on_no_answer=False, search=False, backend=self._backend)
         except dns.resolver.NXDOMAIN as error:
             return _Answer((), exists=False), _negative_ttl(error)
         except Exception as error:  # noqa: BLE001 - a peer chose these bytes: any failure of parsing them is "no answer"
@@ -139,7 +134,7 @@ def _bounded(ttl: float, longest: float) -> float:
 def _negative_ttl(error: dns.resolver.NXDOMAIN) -> float:
     """RFC 2308 section 5: for as long as the SOA of the answer says."""
     try:
-        ttls = [response.resolve_chaining().minimum_ttl for response in error.responses().values()]
+        ttls = [response.resolve_chaining().minimum_ttl for response in error.kwargs["responses"].values()]
     except dns.exception.DNSException:
         ttls = []
     return _bounded(min(ttls, default=MIN_TTL), MAX_NEGATIVE_TTL)

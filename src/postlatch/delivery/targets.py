@@ -69,9 +69,7 @@ class Targets:
         return targets, KEEP
 
     async def _of_mx(self, config: DeliveryConfig, hop: UseMx) -> tuple[Target, ...]:
-        hosts = await mail_hosts(
-            self._resolver, hop.domain, hostname=config.hostname, own=config.own, random=self._random
-        )
+        hosts = await mail_hosts(self._resolver, hop.domain, hostname=config.hostname, own=config.own, random=self._random)
         return tuple(
             Target(address=str(address), port=SMTP_PORT, host=host.name, tls=config.tls)
             for host in hosts

@@ -40,8 +40,8 @@ class TlsContexts:
 def is_protected(ssl_object: object, policy: TlsPolicy) -> bool:
     """True if this handshake gave what ``policy`` demands.
 
-    The event loop's word is not enough: uvloop's ``start_tls`` returns as if all were well when the connection is aborted in the
-    middle of the handshake.
+    The event loop's word is not enough: uvloop's ``start_tls`` returns as if all were well when the connection is aborted in
+    the middle of the handshake.
     """
     if not isinstance(ssl_object, ssl.SSLObject) or ssl_object.version() is None:
         return False

@@ -7,8 +7,8 @@
 
 ``link`` is 32 zero bytes at the very start, else the hash of the batch before; the first batch of a segment links to the seal
 of the segment before, and a seal links to the seal before it. Headers are big-endian 64-bit integers and IEEE doubles in the
-order of ``_batch_header`` and ``_segment_header``; texts are UTF-8. ``lines`` are the uncompressed JSON lines, so that storage may
-compress them differently without breaking the chain.
+order of ``_batch_header`` and ``_segment_header``; texts are UTF-8. ``lines`` are the uncompressed JSON lines, so that they may
+be compressed in another way one day without breaking the chain.
 
 A database is written by one relay at a time, so it holds one chain; a writer with another name goes on where the last one
 ended, in a segment of its own, and nothing can be cut out between the two.
@@ -63,7 +63,7 @@ class Batch(NamedTuple):
 class Segment(NamedTuple):
     """One row of ``journal_segments``: a closed segment.
 
-    ``head`` is the hash of its last batch. ``closed_at`` is never before ``last_at``; ``pruned_at`` is set once its batches may go.
+    ``head`` is the hash of its last batch, ``closed_at`` never before ``last_at``, ``pruned_at`` set once its batches may go.
     """
 
     segment: int

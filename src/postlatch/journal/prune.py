@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from typing import NamedTuple
 
 from postlatch.model.events import Event
+from postlatch.store.writer import Operation
 
 # Batches that one transaction deletes: some milliseconds, because mail waits behind it.
 STEP = 500
@@ -32,7 +32,7 @@ DELETE FROM journal_batches WHERE first_seq IN (
 class Pruning(NamedTuple):
     """One step: ``operation`` and ``events`` belong into the same ``Writer.submit``, for ``verify`` wants the event."""
 
-    operation: Callable[[sqlite3.Connection], None]
+    operation: Operation[None]
     events: tuple[Event, ...]
 
 
@@ -52,7 +52,7 @@ def prune(connection: sqlite3.Connection, before: float, now: float) -> Pruning 
     return None
 
 
-def _step(now: float, through: int) -> Callable[[sqlite3.Connection], None]:
+def _step(now: float, through: int) -> Operation[None]:
     def operation(connection: sqlite3.Connection) -> None:
         connection.execute(_MARK, (now, through))
         connection.execute(_DELETE, (STEP,))

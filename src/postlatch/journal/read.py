@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from postlatch.journal.chain import SCHEMA, Batch, Head
 from postlatch.journal.codec import Record, unpack
@@ -65,8 +66,14 @@ def batches(connection: sqlite3.Connection, first_seq: int, last_seq: int, page:
 
 def records(batch: Batch) -> list[Record]:
     """The events of one batch; JournalDamaged if it cannot be unpacked."""
-    try:
+    with _told(batch):
         return unpack(batch.lines())
+
+
+@contextmanager
+def _told(batch: Batch) -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise JournalDamaged(f"batch {batch.batch} of the journal is damaged: run `postlatch journal verify`") from error
 
@@ -74,14 +81,16 @@ def records(batch: Batch) -> list[Record]:
 def export(connection: sqlite3.Connection, since: float, until: float) -> Iterator[str]:
     """All events with ``since <= at < until`` as NDJSON lines (without newline), each with ``schema``; pure ASCII.
 
-    Lines are passed on as they were sealed, not made anew.
+    Lines are passed on as they were sealed, not made anew. JournalDamaged if a batch cannot be unpacked.
     """
-    first_seq, last_seq = span(connection, since, until)
-    for batch in batches(connection, first_seq, last_seq):
+    for batch in batches(connection, *span(connection, since, until)):
         if batch.last_at < since or batch.first_at >= until:
             continue
-        for record, line in zip(records(batch), batch.lines().split(b"\n"), strict=True):
-            if since <= record["at"] < until:
+        with _told(batch):
+            lines = batch.lines()
+            times = [record["at"] for record in unpack(lines)]
+        for at, line in zip(times, lines.split(b"\n"), strict=True):
+            if since <= at < until:
                 yield (_EXPORT_PREFIX + line[1:]).decode("ascii")
 
 

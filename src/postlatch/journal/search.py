@@ -37,7 +37,7 @@ class Query:
     """What to look for; all that is given must hold, and an empty string is not given.
 
     ``message`` is an id as text, ``address`` a sender or recipient, ``client`` an IP address or a network (``192.0.2.0/24``),
-    ``event`` a name or a family of names (``delivery``), ``text`` a part of the record in any (ASCII) case. Times are seconds
+    ``event`` a name or a family of names (``delivery``), ``text`` a part of the record, without case. Times are seconds
     since 1970: ``since <= at < until``. ValueError for a client that is no address and an event that does not exist.
     """
 
@@ -68,9 +68,8 @@ class Query:
         return frozenset(name for name in EVENTS if name == self.event or name.startswith(f"{self.event}."))
 
     @cached_property
-    def needle(self) -> bytes:
-        """``text`` as it would stand in a line, in lower case."""
-        return json.dumps(self.text)[1:-1].encode().lower()
+    def _needle(self) -> str:
+        return _folded(self.text)[1:-1]
 
     def matches(self, record: Record) -> bool:
         """Whether one record (as ``read`` gives them) is asked for."""
@@ -81,7 +80,7 @@ class Query:
             and (not self.account or _has(record, self.account, "account"))
             and (not self.address or _has(record, self.address, "sender", "recipient"))
             and (not self.client or self._from_client(record.get("client")))
-            and (not self.text or self.needle in json.dumps(record, separators=(",", ":")).encode().lower())
+            and (not self.text or self._needle in _folded(record))
         )
 
     def _from_client(self, client: object) -> bool:
@@ -104,6 +103,11 @@ class Query:
         }
 
 
+def _folded(value: object) -> str:
+    """A value as JSON in which upper and lower case are the same in every script."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).casefold()
+
+
 def _has(record: Record, wanted: str, *fields: str) -> bool:
     """Whether one of the fields is ``wanted`` (or a list with it), without case."""
     wanted = wanted.lower()
@@ -119,8 +123,6 @@ def search(connection: sqlite3.Connection, query: Query, limit: int) -> list[Rec
     """The newest ``limit`` records that match, oldest first. JournalDamaged if a batch cannot be unpacked."""
     found: list[Record] = []
     for batch in _newest_batches(connection, query):
-        if query.text and query.needle not in batch.lines().lower():
-            continue
         found.extend(filter(query.matches, reversed(records(batch))))
         if len(found) >= limit:
             break

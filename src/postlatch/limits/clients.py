@@ -11,7 +11,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from postlatch.limits.limit import Charge, Limit
+from postlatch.limits.limit import Limit
+from postlatch.limits.limiter import CLIENT, Charge
 from postlatch.model.envelope import IPAddress
 
 WIDE_FACTOR = 3
@@ -42,7 +43,7 @@ def client_prefixes(address: IPAddress) -> tuple[ClientPrefix, ...]:
 
 def client_charges(address: IPAddress, kind: str, limits: tuple[Limit, ...], cost: int = 1) -> tuple[Charge, ...]:
     """The charges of one action on every circle around ``address``; made for ``auth_failures``."""
-    return tuple(Charge("client", key, kind, _widened(limits, factor), cost) for key, factor in client_prefixes(address))
+    return tuple(Charge(CLIENT, key, kind, _widened(limits, factor), cost) for key, factor in client_prefixes(address))
 
 
 @lru_cache(maxsize=256)

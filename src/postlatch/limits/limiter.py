@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from postlatch.limits.gcra import Gcra
-from postlatch.limits.limit import DAY, SECONDS, Charge, Limit, Reached
+from postlatch.limits.limit import DAY, SECONDS, Limit
 from postlatch.limits.window import Window
 
 CLIENT = "client"
@@ -17,6 +18,34 @@ _UNITS = {str(seconds): seconds for seconds in SECONDS.values()}
 
 _Key = tuple[str, str, str]
 _Meter = Gcra | Window
+
+
+class Charge(NamedTuple):
+    """What one action costs one key.
+
+    ``scope`` is ``account``, ``right`` or ``client``; ``key`` the login, the right's name or the client's prefix; ``kind``
+    ``messages``, ``recipients``, ``new_recipients``, ``commands`` or ``auth_failures``. ``scope`` and ``kind`` hold no space.
+    Pass the same ``limits`` tuple each time (a setting's, not a copy): it is compared by identity first. A ``cost`` below 1
+    always fits and counts nothing.
+    """
+
+    scope: str
+    key: str
+    kind: str
+    limits: tuple[Limit, ...]
+    cost: int = 1
+
+
+class Reached(NamedTuple):
+    """A limit that is spent.
+
+    ``name`` is like ``account messages 30/minute``. ``retry_at`` (seconds since 1970) is the first time at which the same
+    charges fit, if nothing else is charged meanwhile. ``day_spent`` is true if that limit is one of a day.
+    """
+
+    name: str
+    retry_at: float
+    day_spent: bool
 
 
 class _Cell:

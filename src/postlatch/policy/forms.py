@@ -1,7 +1,7 @@
 """The forms of address by which relays have been tricked: AUDIT A (senders) and B to D (recipients), as text.
 
 ``{T}`` is a third party's domain, ``{U}`` a user there, ``{L}`` a domain of ours, ``{R}`` a mailbox of it, ``{H}`` our host
-name, ``{IP}`` an address of ours. What does not parse never reaches the policy; it stays in the list, so that the list is whole.
+name, ``{IP}`` an address of ours. What does not parse never reaches the policy, and stays so that the list is whole.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ RECIPIENT_FORMS: tuple[str, ...] = (
     # Domain forms (D)
     "{U}@{T}.", "{U}@{L}.", "{U}@{T}..", "{U}@[203.0.113.9]", "{U}@[IPv6:2001:db8::9]", "{U}@[ipv6:2001:db8::9]",
     "{U}@203.0.113.9", "{U}@[0x7f.1]", "{U}@[2130706433]", "{U}@[321.1.2.3]", "{U}@[127.0.0.1]", "{R}@[127.0.0.1]",
-    "{R}@[{IP}]", "{U}%{T}@[127.0.0.1]", "{U}@[::1]", "{U}@[IPv6:::1]", "{R}@rand.{L}", "{R}@evil{L}", "{R}@{L}.{T}", 
-    "{R}@x{L}", "{R}@{X}", "{U}@{TU}", "{R}@{LU}", "{R}@{L2}", "{R}@{L3}", "{R}@b\u00fccher.example", "j\u00fcrgen@{T}", 
-    "j\u00fcrgen@{L}", "{U}@{T}\x00@{L}", "{U}@{T}\t@{L}", "{U}@{T}\r@{L}", "{U}@{T}:25", "{U}@{T}/..", "{U}@{T}|cmd", "|cmd", "/etc/x",
-    '"|cmd"@{L}', "|cmd@{L}", "/etc/x@{L}", '"../x"@{L}', "-{R}@{L}", '"{U}:{T}"@{L}', '"{T}\\\\{U}"@{L}', '""@{L}', '"."@{L}',
-    '".."@{L}', "+{T}@{L}", "*@{L}", "{U}(c)@{T}", "<{U}@{T}>", "", "@", "@@", "!", "%", "postmaster@{T}", "postmaster@{L}",
-    "POSTMASTER@{L}", "postmaster@[{IP}]", "postmaster@[203.0.113.9]", "postmaster@rand.{L}",
+    "{R}@[{IP}]", "{U}%{T}@[127.0.0.1]", "{U}@[::1]", "{U}@[IPv6:::1]", "{R}@rand.{L}", "{R}@evil{L}", "{R}@{L}.{T}",
+    "{R}@x{L}", "{R}@{X}", "{U}@{TU}", "{R}@{LU}", "{R}@{L2}", "{R}@{L3}", "{R}@b\u00fccher.example", "j\u00fcrgen@{T}",
+    "j\u00fcrgen@{L}", "{U}@{T}\x00@{L}", "{U}@{T}\t@{L}", "{U}@{T}\r@{L}", "{U}@{T}:25", "{U}@{T}/..", "{U}@{T}|cmd", "|cmd",
+    "/etc/x", '"|cmd"@{L}', "|cmd@{L}", "/etc/x@{L}", '"../x"@{L}', "-{R}@{L}", '"{U}:{T}"@{L}', '"{T}\\\\{U}"@{L}', '""@{L}',
+    '"."@{L}', '".."@{L}', "+{T}@{L}", "*@{L}", "{U}(c)@{T}", "<{U}@{T}>", "", "@", "@@", "!", "%", "postmaster@{T}",
+    "postmaster@{L}", "POSTMASTER@{L}", "postmaster@[{IP}]", "postmaster@[203.0.113.9]", "postmaster@rand.{L}",
 )
 # fmt: on
 
@@ -56,15 +56,16 @@ class Names(NamedTuple):
 
 def senders(names: Names) -> list[Address | None]:
     """``<>`` and every sender form that parses."""
-    return [None, *_parsed(SENDER_FORMS, names)]
+    return [None, *some(SENDER_FORMS, names)]
 
 
 def recipients(names: Names) -> list[Address]:
     """Every recipient form that parses, and the bare ``postmaster``."""
-    return [POSTMASTER, *_parsed(RECIPIENT_FORMS, names)]
+    return [POSTMASTER, *some(RECIPIENT_FORMS, names)]
 
 
-def _parsed(forms: Iterable[str], names: Names) -> Iterator[Address]:
+def some(forms: Iterable[str], names: Names) -> Iterator[Address]:
+    """Those of ``forms`` that parse, each once."""
     seen = set()
     for text in (form.format_map(_placeholders(names)) for form in forms):
         address = parsed(text)

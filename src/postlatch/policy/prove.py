@@ -7,11 +7,10 @@ is stricter than expected is no danger and not reported. The work grows with rig
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import product
 from typing import NamedTuple
 
 from postlatch.model.address import Address
-from postlatch.model.envelope import Client, IPAddress, Role
+from postlatch.model.envelope import Client, Destination, Role
 from postlatch.model.verdict import Accept, Defer, Refuse
 from postlatch.policy import cases, expect, forms
 from postlatch.policy.decide import (
@@ -24,7 +23,8 @@ from postlatch.policy.decide import (
 )
 from postlatch.policy.facts import ConnectionFacts, MessageFacts, RecipientFacts, SenderFacts
 from postlatch.policy.grant import RelayGrant
-from postlatch.policy.snapshot import Listener, Snapshot
+from postlatch.policy.parties import Target, all_targets, parties
+from postlatch.policy.snapshot import Right, Snapshot
 
 MOST = 20  # sentences: more would not be read
 _PORT = 40000
@@ -46,31 +46,17 @@ REAL = Decider(decide_connection, decide_sender, decide_recipient, decide_messag
 def prove(snapshot: Snapshot, now: float, decide: Decider = REAL) -> list[str]:
     """Counterexamples, as sentences; none means that the snapshot is closed. ``now`` in seconds since 1970, UTC."""
     proof = _Proof(snapshot, now, decide)
+    targets = all_targets(snapshot, now)
     for name, listener in snapshot.listeners.items():
         for fault in expect.width_faults(snapshot, name):
             proof.say((name, fault), fault)
         proof.judge_connection(name)
-        for party, targets in _parties(snapshot, listener, proof.targets):
-            proof.judge(party, targets)
+        for party, aims in parties(snapshot, listener, targets):
+            proof.judge(party, aims)
             if len(proof.sentences) >= MOST:
                 return list(proof.sentences.values())
     proof.judge_aliases()
     return list(proof.sentences.values())[:MOST]
-
-
-class Target(NamedTuple):
-    """A recipient, what its next hop says of it, and where the second opinion places it."""
-
-    address: Address
-    known: bool | None
-    place: expect.Place
-
-
-class Targets(NamedTuple):
-    """``few`` are for every party; ``all`` adds every address form for one party of each kind."""
-
-    few: tuple[Target, ...]
-    all: tuple[Target, ...]
 
 
 class _Proof:
@@ -79,8 +65,8 @@ class _Proof:
         self._now = now
         self._decide = decide
         self._transaction = object()
-        self._held: tuple[object, list[cases.Right]] = (None, [])
-        self.targets = _targets(snapshot, now)
+        self._held: tuple[object, list[Right]] = (None, [])
+        self._stranger = forms.parsed(f"{cases.USER}@{cases.foreign_domain(snapshot)}")
         self.sentences: dict[object, str] = {}
 
     def say(self, key: object, sentence: str) -> None:
@@ -112,15 +98,22 @@ class _Proof:
         for domain in self._snapshot.local_domains.values():
             names = {*domain.aliases, *sorted(domain.recipients or ())[:2], "postmaster", f"{cases.USER}-unknown"}
             for name in sorted(names):
-                self._judge_expansion(forms.parsed(f"{name}@{domain.name}"))
+                address = forms.parsed(f"{name}@{domain.name}")
+                if address is not None:
+                    self._judge_expansion(address, accepted=False)
 
-    def _judge_expansion(self, address: Address | None) -> None:
-        for target in self._decide.expand(self._snapshot, address) if address is not None else ():
+    def _judge_expansion(self, address: Address, *, accepted: bool) -> None:
+        targets = self._decide.expand(self._snapshot, address)
+        if accepted and not targets:
+            self.say(("lost", address.domain), f"mail for {address} would be accepted and lost: it leads to no mailbox")
+        for target in targets:
             if target.domain not in self._snapshot.local_domains:
-                sentence = f"mail for {address} would leave for {target}, which is not a mailbox of ours, by an alias or catch-all"
+                sentence = (
+                    f"mail for {address} would leave for {target}, which is not a mailbox of ours, by an alias or catch-all"
+                )
                 self.say(("alias", target.domain), sentence)
 
-    def _holders(self, party: expect.Party) -> list[cases.Right]:
+    def _holders(self, party: expect.Party) -> list[Right]:
         key = (party.listener, party.client)
         if self._held[0] != key:
             self._held = (key, expect.holders(self._snapshot, party.listener, party.client))
@@ -163,7 +156,11 @@ class _Proof:
         if isinstance(verdict, AcceptRecipient):
             against = self._against(verdict, role, heard, target)
             if against:
-                self._say_party(party, f"could send to {_shown(target.address)}", f"the rule {verdict.rule} accepts it, but {against}")
+                self._say_party(
+                    party, f"could send to {_shown(target.address)}", f"the rule {verdict.rule} accepts it, but {against}"
+                )
+            if verdict.destination is Destination.LOCAL:
+                self._judge_expansion(target.address, accepted=True)
             yield verdict.grant
 
     def _against(self, verdict: AcceptRecipient, role: Role, heard: expect.Voices, target: Target) -> str:
@@ -180,8 +177,7 @@ class _Proof:
 
     def _judge_message(self, party: expect.Party, grant: RelayGrant | None) -> None:
         refs = [grant.ref] if grant is not None else []
-        stranger = forms.parsed(f"{cases.USER}@{cases.foreign_domain(self._snapshot)}")
-        for header_from, count in ((stranger, 1), (party.sender, 1), (None, 0), (party.sender, 2)):
+        for header_from, count in ((self._stranger, 1), (party.sender, 1), (None, 0), (party.sender, 2)):
             addresses = (header_from,) if header_from is not None else None
             against = expect.header_against(self._snapshot, party, refs, addresses, count)
             if against and self._takes(party, grant, addresses, count, 1):
@@ -210,3 +206,21 @@ class _Proof:
         who = f"{party.client}, {_login(self._snapshot, party)}"
         sentence = f"{who}, {could} through listener {party.listener} because {because}"
         self.say((party.listener, party.account, because), sentence)
+
+
+def _login(snapshot: Snapshot, party: expect.Party) -> str:
+    if party.account is None:
+        return "not logged in"
+    account = snapshot.accounts.get(party.account)
+    if account is None:
+        return f"logged in as {party.account}, which is no account"
+    return f"logged in as {party.account}" + (", which is suspended" if account.suspended else "")
+
+
+def _named(sender: Address | None) -> str:
+    return "<>" if sender is None else sender.text
+
+
+def _shown(recipient: Address) -> str:
+    """A plain address of the third party by its domain alone; a trick in full."""
+    return recipient.domain if recipient.local == cases.USER else recipient.text

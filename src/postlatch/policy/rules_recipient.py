@@ -39,10 +39,19 @@ def bare_postmaster(facts: RecipientFacts) -> Refuse | None:
 
 
 def recipient_scope(facts: RecipientFacts) -> Refuse | None:
-    """On ``relay``, one and the same right covers client, sender and recipient."""
+    """On ``relay``, one and the same right in force covers client, sender and recipient."""
     if role_of(facts) is not Role.RELAY or active_right(facts, facts.recipient) is not None:
         return None
-    return Refuse(replies.RECIPIENT_SCOPE, "recipient scope", "no right of this client and sender covers the recipient")
+    return right(facts) or Refuse(
+        replies.RECIPIENT_SCOPE, "recipient scope", "no right of this client and sender covers the recipient"
+    )
+
+
+def foreign_on_mx(facts: RecipientFacts) -> Refuse | None:
+    """Nothing goes from ``mx`` to a foreign domain. ``relay`` says so too; here it is said before any limit or look-up."""
+    if role_of(facts) is not Role.MX or locate(facts.snapshot, facts.recipient) is not Destination.FOREIGN:
+        return None
+    return _denied("foreign on mx", facts)
 
 
 def route_expired(facts: RecipientFacts) -> Refuse | None:
@@ -89,9 +98,13 @@ def relay(facts: RecipientFacts) -> Permit | Refuse:
     else:
         by = None
     if by is None:
-        why = f"{facts.client.address} has no right on {facts.listener} to send to {facts.recipient.domain or 'no domain'}"
-        return Refuse(replies.RELAY_DENIED, "relay", why)
+        return _denied("relay", facts)
     return Permit(destination, by.reason, by.ref, "relay", by.why)
+
+
+def _denied(rule: str, facts: RecipientFacts) -> Refuse:
+    why = f"{facts.client.address} has no right on {facts.listener} to send to {facts.recipient.domain or 'no domain'}"
+    return Refuse(replies.RELAY_DENIED, rule, why)
 
 
 class _By(NamedTuple):
@@ -107,7 +120,7 @@ def _voucher(facts: RecipientFacts) -> _By | None:
     role = role_of(facts)
     if role is Role.RELAY:
         found = active_right(facts, facts.recipient)
-        why = f"the right {found.name} covers {facts.client.address}" if found else ""
+        why = f"the right {found.name} covers this client" if found else ""
         return None if found is None else _By(GrantReason.NETWORK, found.name, why)
     if role in SUBMISSION_ROLES:
         owner = active_account(facts)
@@ -134,10 +147,10 @@ TIGHTENING: tuple[Tightening[RecipientFacts], ...] = (
     address_form,
     listener,
     bare_postmaster,
+    foreign_on_mx,
     authentication,
     account,
     sender_owned,
-    right,
     recipient_scope,
     route_expired,
     recipient_known,

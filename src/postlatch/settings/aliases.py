@@ -12,7 +12,7 @@ from postlatch.settings.origin import Origin
 from postlatch.settings.problem import Problem
 from postlatch.settings.raw import domain_tables, sub_table, texts
 from postlatch.settings.tomlines import KeyPath
-from postlatch.settings.values import parse_alias_target, whole_address
+from postlatch.settings.values import parse_alias_name, parse_alias_target, whole_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,25 @@ def check_aliases(origin: Origin) -> Iterator[Problem]:
             yield from faults
             if targets == []:
                 yield origin.problem(path, "leads nowhere: name the mailboxes that get its mail")
-            elif not faults and not _reaches_mailbox(f"{name.lower()}@{domain}", domains):
+            elif not faults and not _reaches_mailbox(f"{_local(name)}@{domain}", domains):
                 yield origin.problem(path, "leads only to itself: name a mailbox that gets its mail")
 
 
 def _read(domain: str, table: Mapping[str, Any]) -> _Domain:
     listed = table.get("recipients", [])
     aliases = {
-        name.lower(): tuple(filter(None, (_key(target, domain) for _, target in texts(targets))))
+        _local(name): tuple(filter(None, (_key(target, domain) for _, target in texts(targets))))
         for name, targets in sub_table(table, "aliases").items()
     }
-    return _Domain(frozenset(text.lower() for _, text in texts(listed)) if isinstance(listed, list) else None, aliases)
+    return _Domain(frozenset(_local(text) for _, text in texts(listed)) if isinstance(listed, list) else None, aliases)
+
+
+def _local(text: str) -> str:
+    """A local part as it is compared; what is none stays as it is, and is reported elsewhere."""
+    try:
+        return parse_alias_name(text)
+    except ValueError:
+        return text
 
 
 def _key(target: str, domain: str) -> str:
@@ -67,11 +75,11 @@ def _key(target: str, domain: str) -> str:
 def _repeated(origin: Origin, raw: str, table: Mapping[str, Any]) -> Iterator[Problem]:
     seen: set[str] = set()
     for name in sub_table(table, "aliases"):
-        if name.lower() in seen:
+        if _local(name) in seen:
             yield origin.problem(
                 ("domains", raw, "aliases", name), f"{quote(name)} is given twice: local parts compare without case"
             )
-        seen.add(name.lower())
+        seen.add(_local(name))
 
 
 def _target_fault(origin: Origin, path: KeyPath, target: str, domain: str, domains: Mapping[str, _Domain]) -> Problem | None:

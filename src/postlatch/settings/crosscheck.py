@@ -17,6 +17,7 @@ from postlatch.settings.problem import Problem
 from postlatch.settings.raw import domain_tables, sub_table, tables, texts
 from postlatch.settings.routes import parse_route
 from postlatch.settings.tomlines import KeyPath
+from postlatch.settings.tree import HttpSettings
 from postlatch.settings.values import parse_socket, split_socket
 
 
@@ -58,7 +59,10 @@ def _addresses(origin: Origin) -> Iterator[Problem]:
 
 
 def _sockets(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, str]]:
-    """(path, text, whose) of every address that is bound."""
+    """(path, text, whose) of every address that is bound, the dashboard's first: it has a default that may be in the way."""
+    address = sub_table(data, "http").get("address", HttpSettings.model_fields["address"].default)
+    if isinstance(address, str):
+        yield ("http", "address"), address, "[http]"
     for index, table in tables(data, "listeners"):
         name = table.get("name")
         whose = f"listener {quote(name)}" if isinstance(name, str) else "another listener"
@@ -67,9 +71,6 @@ def _sockets(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, str]]:
             yield ("listeners", index, "address"), value, whose
         for place, text in texts(value):
             yield ("listeners", index, "address", place), text, whose
-    address = sub_table(data, "http").get("address")
-    if isinstance(address, str):
-        yield ("http", "address"), address, "[http]"
 
 
 def _collide(held: tuple[IPv4Address | IPv6Address, int, str], address: IPv4Address | IPv6Address, port: int) -> bool:

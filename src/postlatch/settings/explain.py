@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -13,8 +13,18 @@ from postlatch.settings.problem import Problem
 from postlatch.settings.tree import Settings
 
 
-def explain(error: ErrorDetails, origin: Origin) -> Problem:
-    """One problem, at its key."""
+def explain(errors: Sequence[ErrorDetails], origin: Origin) -> list[Problem]:
+    """A problem for every error, at its key."""
+    return [_explain(error, origin) for error in errors if not _follows(error, errors)]
+
+
+def _follows(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """pydantic calls a list too short once its members are refused; that is told already."""
+    loc = error["loc"]
+    return error["type"] == "too_short" and any(other["loc"][:-1] == loc for other in errors)
+
+
+def _explain(error: ErrorDetails, origin: Origin) -> Problem:
     path = tuple(part for part in error["loc"] if part != "[key]")
     if error["type"] == "missing":
         return _missing(path, origin)
@@ -39,6 +49,10 @@ def _unknown(path: tuple[str | int, ...]) -> str:
     known = list(parent.fields) if parent is not None else []
     if hint := suggest(name, known):
         return f"is no known key{hint}"
+    if len(path) > 1 and name in Settings.model_fields:
+        return (
+            f"is no known key here: it belongs to the top of the file, above the first [table], or is a table itself: [{name}]"
+        )
     homes = [table for table, info in Settings.model_fields.items() if name in _keys(info.annotation)]
     if homes and len(path) <= 2:
         return f"is no known key here: it belongs into [{homes[0]}]"

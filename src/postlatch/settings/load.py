@@ -14,7 +14,7 @@ from postlatch.settings.crosscheck import cross_check
 from postlatch.settings.explain import explain
 from postlatch.settings.origin import Origin
 from postlatch.settings.problem import Problem, SettingsError
-from postlatch.settings.tree import Settings
+from postlatch.settings.tree import RightSettings, Settings
 
 SYSTEM_PATH = Path("/etc/postlatch/postlatch.toml")
 LOCAL_PATH = Path("postlatch.toml")
@@ -69,11 +69,29 @@ def load_text(text: str, path: Path) -> Settings:
     try:
         settings = Settings.model_validate(data, context={"base": path.absolute().parent})
     except ValidationError as error:
-        problems = [explain(detail, origin) for detail in error.errors(include_url=False)] + problems
+        problems = explain(error.errors(include_url=False), origin) + problems
     else:
         if not problems:
             return settings.read_from(origin)
     raise SettingsError(problems)
+
+
+def check_right(values: Mapping[str, Any]) -> RightSettings:
+    """A right that was made by command, under the same checks as a ``[[rights]]`` table; SettingsError as for a file.
+
+    ``values`` are as in TOML (``expires`` a date or its text). Its listeners are not looked up. Keys of problems are the
+    table's own, such as ``networks[0]``; their file is empty and they have no line.
+    """
+    try:
+        return RightSettings.model_validate(values)
+    except ValidationError as error:
+        origin = Origin(Path(), "", {"rights": [dict(values)]})
+        details = error.errors(include_url=False)
+        for detail in details:
+            detail["loc"] = ("rights", 0, *detail["loc"])
+        problems = explain(details, origin)
+    prefix = origin.show(("rights", 0)) + "."
+    raise SettingsError(problem._replace(file="", key=problem.key.removeprefix(prefix)) for problem in problems)
 
 
 def _read(path: Path) -> str:
@@ -112,6 +130,8 @@ def _malformed(said: str, text: str, path: Path) -> Problem:
     what = match["what"] if match else said.removesuffix(" (at end of document)")
     line = int(match["line"]) if match else text.rstrip("\n").count("\n") + 1
     advice = next((advice for start, advice in _ADVICE.items() if what.startswith(start)), "")
+    if match is None and what == "Invalid value":
+        advice = "something is not closed: a quotation mark, a ] or a }"
     place = f", column {match['column']}" if match else ", at the end of the file"
     return Problem(
         str(path), "", line, f"is not TOML{place}: {what[:1].lower()}{what[1:]}" + (f" ({advice})" if advice else "")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from postlatch.model.address import AddressError, parse_domain
+from postlatch.settings.kinds import quote
 from postlatch.settings.problem import Problem
 from postlatch.settings.tomlines import KeyPath, key_lines, nearest_line
 
@@ -49,7 +50,7 @@ class Origin:
                 name = node.get("name") if isinstance(node, dict) else None
                 shown += f".{name}" if isinstance(name, str) and _BARE.fullmatch(name) else f"[{part}]"
             else:
-                shown += "." + (part if _BARE.fullmatch(part) else '"' + part.replace('"', '\\"') + '"')
+                shown += "." + (part if _BARE.fullmatch(part) else quote(part))
         return shown.removeprefix(".")
 
     def find(self, key: str) -> KeyPath:

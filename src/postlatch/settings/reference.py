@@ -76,7 +76,7 @@ def _value(info: FieldInfo) -> str:
 def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "*required*"
-    return "none" if info.default in {None, ""} else f"`{_cell(toml(info.default))}`"
+    return "none" if info.default is None or info.default == "" else f"`{_cell(toml(info.default))}`"
 
 
 def _cell(text: str) -> str:

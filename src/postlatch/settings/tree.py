@@ -192,13 +192,13 @@ class OutboundSettings(Table):
     tls: t.TlsLevel = Field(
         default="opportunistic",
         examples=['"verify"'],
-        description="`opportunistic`: where offered, without checking names. `required`: else the mail waits. `verify`: required, "
-        "and the certificate must name the host.",
+        description="`opportunistic`: where offered, without checking names. `required`: else the mail waits. `verify`: "
+        "required, and the certificate must name the host.",
     )
     resolver: tuple[t.Socket, ...] = Field(
         default=(), examples=['["127.0.0.1:53"]'], description="DNS resolvers to ask. Empty: the system's (`/etc/resolv.conf`)."
     )
-    routes: Annotated[Mapping[t.DomainKey, RouteSettings], AfterValidator(t.normalised)] = Field(
+    routes: Annotated[Mapping[t.RouteKey, RouteSettings], AfterValidator(t.normalised)] = Field(
         default=t.as_toml({}),
         examples=['{ "partner.example" = "smtp://mail.partner.example:25" }'],
         description='Next hops by recipient domain, exact names: a route, or `{ to = "smtp://…", tls = "verify" }`.',

@@ -117,15 +117,29 @@ def _proxies(networks: tuple[values.IPNetwork, ...]) -> tuple[values.IPNetwork, 
     return networks
 
 
-def _domain_key(text: str) -> str:
+def _domain_key(wildcard: Callable[[str], Exception]) -> AfterValidator:
     """Keys stay as written (their line is looked up by them) and are brought into one form by ``normalised``."""
-    if "*" in text or text.startswith("."):
-        raise danger(
-            f"{quote(text)} is a wildcard: every name below it would be taken for ours, and mail for it accepted from anybody; "
-            "list each domain by its own name"
-        )
-    values.parse_domain_name(text)
-    return text
+
+    def validate(text: str) -> str:
+        if "*" in text or text.startswith("."):
+            raise wildcard(text)
+        values.parse_domain_name(text)
+        return text
+
+    return AfterValidator(validate)
+
+
+def _wide_open(text: str) -> Exception:
+    return danger(
+        f"{quote(text)} is a wildcard: every name below it would count, and mail for it would be taken from anybody; "
+        "list each domain by its own name"
+    )
+
+
+def _route_for_all(text: str) -> Exception:
+    return ValueError(
+        f"{quote(text)} is a wildcard: routes are for exact names; what takes everything else is outbound.smarthost"
+    )
 
 
 def normalised(tables: Mapping[str, T]) -> Mapping[str, T]:
@@ -155,7 +169,8 @@ Line = Annotated[str, AfterValidator(values.parse_line)]
 Owner = Annotated[str, AfterValidator(values.parse_owner), Kind("a text that names who vouches for it")]
 Day = Annotated[date, PlainValidator(values.parse_day), Kind("a date")]
 Domain = Annotated[str, AfterValidator(values.parse_domain_name), Kind("a domain", "domains")]
-DomainKey = Annotated[str, AfterValidator(_domain_key), Kind("a domain", "domains")]
+DomainKey = Annotated[str, _domain_key(_wide_open), Kind("a domain", "domains")]
+RouteKey = Annotated[str, _domain_key(_route_for_all), Kind("a domain", "domains")]
 Network = Annotated[values.IPNetwork, _from_text(values.parse_network), Kind("a network", "networks")]
 Socket = Annotated[str, AfterValidator(values.parse_socket), Kind("an address with its port", "addresses with their ports")]
 Sockets = Annotated[tuple[Socket, ...], BeforeValidator(_one_or_many), Kind("an address with its port, or a list of them")]

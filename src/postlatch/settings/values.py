@@ -180,16 +180,15 @@ def parse_domain_name(text: str) -> str:
 
 
 def parse_local_part(text: str) -> str:
-    """The part of an address before the ``@``, as it is."""
+    """The part of an address before the ``@``: without quotes and in lower case, as local parts of ours are compared."""
     if text == "*":
         raise ValueError('"*" is no mailbox: a catch-all is an alias, aliases = { "*" = ["alice"] }')
     if "@" in text and not text.startswith('"'):
         raise ValueError(f"{quote(text)} has an @: write only what stands before it, {quote(text.partition('@')[0])}")
     try:
-        parse_address(f"{text}@example.com", smtputf8=True)
+        return parse_address(f"{text}@example.com", smtputf8=True).local.lower()
     except AddressError as error:
         raise ValueError(f"{quote(text)} is no local part: {error}") from None
-    return text
 
 
 def parse_alias_name(text: str) -> str:
@@ -208,7 +207,10 @@ def parse_mailbox(text: str) -> str:
 
 def parse_alias_target(text: str) -> str:
     """A local part of the same domain, or a whole address."""
-    return parse_mailbox(text) if _has_domain(text) else parse_local_part(text)
+    if _has_domain(text):
+        return parse_mailbox(text)
+    parse_local_part(text)
+    return text
 
 
 def whole_address(target: str, domain: str) -> str:

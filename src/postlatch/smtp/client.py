@@ -138,10 +138,6 @@ class ClientSession:
         """Answer a challenge."""
         self._command((Step(Awaits.AUTH), base64.b64encode(data) + b"\r\n"))
 
-    def auth_cancel(self) -> None:
-        """Break the login off (RFC 4954 section 4); ``LoginRefused`` follows."""
-        self._command((Step(Awaits.AUTH), b"*\r\n"))
-
     def begin(self, transaction: Transaction) -> None:
         """Send an envelope; only while ``can_begin``. ``BodyWanted`` or ``Finished`` follows.
 

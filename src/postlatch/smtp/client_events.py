@@ -27,7 +27,7 @@ class TlsRefused(NamedTuple):
 
 
 class Challenge(NamedTuple):
-    """The server's next SASL message, decoded. Answer with ``auth_respond`` or ``auth_cancel``."""
+    """The server's next SASL message, decoded. Answer with ``auth_respond``."""
 
     data: bytes
 

@@ -98,20 +98,25 @@ def parse_auth(argument: str) -> tuple[str, bytes | None]:
     mechanism, initial = match.groups()
     if initial is None:
         return mechanism.upper(), None
-    return mechanism.upper(), b"" if initial == "=" else decode_base64(initial)
+    return mechanism.upper(), b"" if initial == "=" else _base64(initial)
 
 
-def decode_base64(text: str | bytes) -> bytes:
-    """Strict base64 of RFC 4648 section 4, as SASL exchanges use it."""
+def parse_auth_response(line: bytes) -> bytes:
+    """The client's answer to a challenge; ``*`` cancels the exchange (RFC 4954 section 4)."""
+    if line == b"*":
+        raise CommandError(replies.AUTH_CANCELLED)
+    return _base64(line)
+
+
+def _base64(text: str | bytes) -> bytes:
+    """Strict base64 of RFC 4648 section 4."""
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
         raise CommandError(replies.BAD_BASE64) from None
 
 
-def _path(
-    argument: str, keyword: str, syntax: Reply, known: frozenset[str], *, esmtp: bool
-) -> tuple[str, Given]:
+def _path(argument: str, keyword: str, syntax: Reply, known: frozenset[str], *, esmtp: bool) -> tuple[str, Given]:
     """What is between the brackets, and the parameters behind them."""
     match = _PATH.fullmatch(argument, len(keyword))
     if match is None or argument[: len(keyword)].upper() != keyword:

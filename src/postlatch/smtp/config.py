@@ -12,10 +12,10 @@ from postlatch.model.reply import Reply
 class ServerConfig:
     """How a session behaves. Sizes are in octets; lines are counted with their CR LF.
 
-    ``tls_active`` is TLS from the first octet. ``mechanisms`` are the SASL mechanisms in upper case, offered only under TLS; none
-    means no AUTH. ``max_errors`` is for the whole connection: it counts the 5xx of the engine itself, and the owner's to MAIL and
-    AUTH. Recipients that the owner refuses, or that are too many, weigh a tenth of that. ``max_commands`` bounds the commands
-    that move no mail since the last message; 0 is no bound.
+    ``tls_active`` is TLS from the first octet. ``mechanisms`` are the SASL mechanisms in upper case, offered only under TLS;
+    none means no AUTH. ``max_errors`` is for the whole connection and counts 5xx: the engine's own, and the owner's to MAIL and
+    AUTH; of recipients that the owner refuses, or that are too many, ten times as many are permitted. ``max_commands`` bounds
+    the commands that move no mail since the last message; 0 is no bound.
     """
 
     hostname: str

@@ -8,7 +8,19 @@ from collections import deque
 from postlatch.model.reply import Reply
 from postlatch.smtp import replies
 from postlatch.smtp.config import ServerConfig, greeting
-from postlatch.smtp.events import Closed, Question, Reason, Rejected, ServerEvent, StartTls, TransactionDropped
+from postlatch.smtp.events import (
+    AuthResponse,
+    AuthStart,
+    BodyEnd,
+    BodyStart,
+    Closed,
+    Question,
+    Reason,
+    Rejected,
+    ServerEvent,
+    StartTls,
+    TransactionDropped,
+)
 from postlatch.smtp.lines import BareLineFeed, LineBuffer, LineTooLong
 from postlatch.smtp.patience import Patience
 from postlatch.smtp.states import TABLE, Input, State, Verb
@@ -26,12 +38,18 @@ class Conversation(ABC):
         self._events: deque[ServerEvent] = deque()
         self._question: Question | None = None
         self._farewell: Reply | None = None  # to be said behind the answer to the open question
+        self._esmtp = False  # greeted by EHLO
         self._open = False  # a transaction is
 
     @property
     def waiting(self) -> bool:
         """True while an event awaits its answer."""
         return self._question is not None
+
+    @property
+    def esmtp(self) -> bool:
+        """True after EHLO."""
+        return self._esmtp
 
     @property
     def in_transaction(self) -> bool:
@@ -99,9 +117,25 @@ class Conversation(ABC):
         """The open question, no longer open."""
         question = self._question
         if not isinstance(question, kinds):
-            raise RuntimeError(f"{type(question).__name__} is not answered by this call")
+            raise RuntimeError(f"{type(question).__name__} is not answered by this call")  # noqa: TRY004 (a matter of turn)
         self._question = None
         return question
+
+    def _did_not_wait(self, question: Question) -> bool:
+        """True, and closed, if octets arrived before a reply that the client had to wait for.
+
+        Never for BodyEnd: the message may be on disk already, and its 250 is not taken back.
+        """
+        match question:
+            case BodyStart():
+                must_wait = not question.chunking
+            case AuthStart() | AuthResponse():
+                must_wait = True
+            case _:
+                must_wait = not self._esmtp and not isinstance(question, BodyEnd)
+        if must_wait and self._lines.data:
+            self._close(Reason.PIPELINING, replies.SYNCHRONISATION)
+        return self._state is State.CLOSED
 
     def _move(self, cause: Verb | Input) -> None:
         step = TABLE[self._state][cause]
@@ -112,8 +146,10 @@ class Conversation(ABC):
         self._out += reply.encode()
 
     def _reject(self, verb: str, reply: Reply) -> None:
+        """Refuse a command by ourselves."""
         self._record(verb, reply)
         self._send(reply)
+        self._leave_if_due()
 
     def _record(self, verb: str, reply: Reply) -> None:
         self._events.append(Rejected(verb, reply))
@@ -127,7 +163,7 @@ class Conversation(ABC):
             self._events.append(TransactionDropped(reason))
 
     def _leave_if_due(self) -> bool:
-        """Close if patience is lost or a shutdown was waiting. Called behind every reply that may bring it about."""
+        """Close if patience is lost or a shutdown waits; True if the session is closed."""
         lost = self._patience.lost
         if lost is not None:
             self._close(*lost)

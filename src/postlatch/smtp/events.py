@@ -50,7 +50,7 @@ class StartTls:
 
 @dataclass(frozen=True, slots=True)
 class AuthStart:
-    """Answer with ``challenge``, ``authenticated`` or a refusing ``answer``. ``mechanism`` is one of the offered, upper case."""
+    """Answer with ``challenge``, ``authenticated`` or a refusing ``answer``. ``mechanism`` is one of those offered."""
 
     mechanism: str
     initial: bytes | None
@@ -93,7 +93,7 @@ class BodyStart:
 
 @dataclass(frozen=True, slots=True)
 class BodyChunk:
-    """Some of the body, at most 64 KiB, cut anywhere. Unstuffed; every line ends in CR LF, except perhaps the last under BDAT."""
+    """Some of the body, about 64 KiB at most, cut anywhere. Unstuffed. Lines end in CR LF; under BDAT perhaps not the last."""
 
     data: bytes
 

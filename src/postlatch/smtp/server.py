@@ -2,47 +2,38 @@
 
 The owner feeds ``receive``, drains ``next_event`` until it gives None, answers what asks for an answer, and sends ``output``.
 While a question is open no further command is read, so a pipelined group is worked off in order and its replies gather
-(RFC 2920). Which command may come when is in ``states``; how a line reads, in ``commands``; where a body ends, in ``body``.
-A mistake of the owner (an answer that nothing asked for) raises RuntimeError. Nothing that a client sends raises anything.
+(RFC 2920). Which command may come when is in ``states``; how a line reads, in ``commands``; where a body ends, in ``body``;
+when enough is enough, in ``patience``. A mistake of the owner (an answer that nothing asked for) raises RuntimeError. Nothing
+that a client sends raises anything.
 """
 
 from __future__ import annotations
 
 import base64
-from collections import deque
 from collections.abc import Callable, Mapping
 
-from postlatch.model.envelope import Role
 from postlatch.model.reply import Reply
 from postlatch.smtp import commands, replies
-from postlatch.smtp.body import ChunkDecoder, DataDecoder
 from postlatch.smtp.commands import CommandError
-from postlatch.smtp.config import ServerConfig, ehlo_reply, greeting
+from postlatch.smtp.config import ServerConfig, ehlo_reply
 from postlatch.smtp.events import (
     AuthCancelled,
     AuthResponse,
     AuthStart,
-    BodyChunk,
     BodyEnd,
     BodyStart,
-    Closed,
     Hello,
     Mail,
-    Question,
     Rcpt,
     Reason,
-    Rejected,
-    ServerEvent,
     StartTls,
-    TransactionDropped,
 )
-from postlatch.smtp.lines import BareLineFeed, LineBuffer, LineTooLong
-from postlatch.smtp.states import TABLE, Input, State, Verb
+from postlatch.smtp.intake import MailIntake
+from postlatch.smtp.states import COMMAND_STATES, TABLE, Input, State, Verb
 
 __all__ = ["ServerConfig", "ServerSession"]
 
 AUTH_LINE = 12_288  # octets with CR LF, RFC 4954 section 4
-REFUSED_RECIPIENTS_PER_ERROR = 10  # a list with dead addresses is no attack
 
 _VERBS: Mapping[bytes, Verb] = {verb.encode(): verb for verb in Verb}
 _UNIMPLEMENTED = frozenset(b"TURN ETRN ATRN SEND SAML SOML VERB XCLIENT XFORWARD".split())
@@ -54,34 +45,15 @@ _TAKES_NO_ARGUMENT = frozenset({Verb.DATA, Verb.RSET, Verb.QUIT, Verb.STARTTLS})
 _MOVES_NO_MAIL = frozenset({Verb.EHLO, Verb.HELO, Verb.RSET, Verb.NOOP, Verb.VRFY, Verb.EXPN, Verb.HELP})
 
 
-class ServerSession:
+class ServerSession(MailIntake):
     """One connection, from before its greeting to its end."""
 
     def __init__(self, config: ServerConfig) -> None:
-        self._config = config
-        self._state = State.SILENT
-        self._lines = LineBuffer()
-        self._out = bytearray()
-        self._events: deque[ServerEvent] = deque()
-        self._question: Question | None = None
-        self._farewell: Reply | None = None  # to be said behind the answer to the open question
+        super().__init__(config)
         self._first_line = True
         self._helo = ""
-        self._esmtp = False
         self._tls = config.tls_active
         self._authenticated = False
-        self._transactions = self._errors = self._refused = self._idle = 0
-        self._open = False  # a transaction is
-        self._smtputf8 = False
-        self._recipients = 0
-        self._data = DataDecoder()
-        self._chunks = ChunkDecoder()
-        self._size = 0  # of the body, octets so far
-        self._too_big = False
-        self._skip = 0  # octets of a refused chunk that are still to come
-        self._skip_reply: Reply | None = None  # to be given behind them
-
-    # What the owner sees.
 
     @property
     def helo(self) -> str:
@@ -89,73 +61,16 @@ class ServerSession:
         return self._helo
 
     @property
-    def esmtp(self) -> bool:
-        """True after EHLO."""
-        return self._esmtp
-
-    @property
     def tls_active(self) -> bool:
         """True if the connection is encrypted."""
         return self._tls
 
-    @property
-    def in_transaction(self) -> bool:
-        """True from the acceptance of MAIL to BodyEnd's answer or TransactionDropped."""
-        return self._open
-
-    @property
-    def in_body(self) -> bool:
-        """True while the next octets belong to a body."""
-        return self._question is None and (self._state in {State.DATA, State.CHUNK} or self._skip_reply is not None)
-
-    @property
-    def waiting(self) -> bool:
-        """True while an event awaits its answer."""
-        return self._question is not None
-
-    def receive(self, data: bytes) -> None:
-        """Take octets from the client. Before ``start`` they are early talk, which ends the session unread."""
-        if self._state is State.SILENT and data:
-            self._close(Reason.EARLY_TALKER, replies.SYNCHRONISATION)
-        if self._state is not State.CLOSED:
-            self._lines.data += data
-
-    def next_event(self) -> ServerEvent | None:
-        """The next event; None if octets or an answer are needed first. Nothing follows ``Closed``."""
-        while not self._events and self._question is None and self._step():
-            pass
-        return self._events.popleft() if self._events else None
-
-    def output(self) -> bytes:
-        """What is to be sent now; the next call gives only what came since."""
-        out = bytes(self._out)
-        self._out.clear()
-        return out
-
-    # What the owner does.
-
-    def start(self) -> None:
-        """Greet, unless the client spoke first."""
-        if self._state is State.SILENT:
-            self._move(Input.GREETED)
-            self._send(greeting(self._config))
-
-    def refuse(self, reply: Reply) -> None:
-        """Instead of ``start``: this reply, and the end."""
-        if self._state is State.SILENT:
-            self._close(Reason.REFUSED, reply)
-
-    def shutdown(self, reply: Reply) -> None:
-        """End the session for a reason of ours: at once, or behind the answer if a question is open."""
-        if self._question is None:
-            self._close(Reason.SHUTDOWN, reply)
-        elif isinstance(self._question, StartTls):
-            self._close(Reason.SHUTDOWN)  # a reply would land in the middle of the handshake
-        else:
-            self._farewell = reply
+    # What the owner answers
 
     def answer(self, reply: Reply, *, close: bool = False) -> None:
-        """Answer Mail, Rcpt or BodyEnd; refuse BodyStart, AuthStart or AuthResponse. A 421 closes, too."""
+        """Answer Mail, Rcpt or BodyEnd; refuse BodyStart, AuthStart or AuthResponse. ``close``, or a 421, ends the session."""
+        if reply.code < 400 and isinstance(self._question, BodyStart | AuthStart | AuthResponse):
+            raise RuntimeError("accept_body() and authenticated() accept these")
         question = self._take(Mail, Rcpt, BodyStart, BodyEnd, AuthStart, AuthResponse)
         if self._did_not_wait(question):
             return
@@ -165,39 +80,22 @@ class ServerSession:
             case Rcpt():
                 self._settle_rcpt(reply)
             case BodyStart():
-                self._settle_body_refusal(question, reply)
+                self._settle_refused_body(question, reply)
             case BodyEnd():
-                self._open = False
-                self._idle = 0
-                self._move(Input.MESSAGE_COMPLETE)
+                self._settle_message()
             case _:
-                self._errors += reply.permanent
-                self._move(Input.AUTH_OVER)
+                self._settle_refused_auth(reply)
         ends = close or reply.code == 421
-        if self._skip_reply is None or ends:  # the reply to a refused chunk waits for the chunk's octets
+        if self._skip_reply is None or ends:  # the reply to a refused chunk comes behind the chunk's octets
             self._send(reply)
         if ends:
             self._close(Reason.ANSWERED)
         self._leave_if_due()
 
-    def accept_body(self) -> None:
-        """Answer BodyStart: 354 for DATA; for BDAT the reply comes behind the chunk."""
-        question = self._take(BodyStart)
-        if self._did_not_wait(question) or self._leave_if_due():
-            return
-        self._size = 0
-        self._too_big = False
-        if question == BodyStart(chunking=True):
-            self._open_chunk()
-        else:
-            self._data = DataDecoder()
-            self._move(Verb.DATA)
-            self._send(replies.START_BODY)
-
     def challenge(self, data: bytes) -> None:
         """Answer AuthStart or AuthResponse: 334 with ``data`` in base64."""
         question = self._take(AuthStart, AuthResponse)
-        if not self._did_not_wait(question) and not self._leave_if_due():
+        if not (self._did_not_wait(question) or self._leave_if_due()):
             self._out += b"334 " + base64.b64encode(data) + b"\r\n"
 
     def authenticated(self, reply: Reply) -> None:
@@ -212,191 +110,73 @@ class ServerSession:
     def tls_started(self) -> None:
         """Answer StartTls: the handshake is done. All that the client said before is forgotten (RFC 3207 section 4.2).
 
-        What was received since StartTls is taken for the first octets under TLS: the owner must have read none in plaintext.
+        What ``receive`` got since StartTls counts as received under TLS: the owner must have read none of it in plaintext.
         """
+        if self._state is State.CLOSED:  # by shutdown(), during the handshake
+            return
         self._take(StartTls)
         self._helo, self._esmtp = "", False
         self._tls = True
         self._move(Input.TLS_STARTED)
 
-    # How it works: questions.
+    def _settle_refused_auth(self, reply: Reply) -> None:
+        self._move(Input.AUTH_OVER)
+        if reply.permanent:
+            self._patience.error()
 
-    def _ask(self, question: Question) -> None:
-        self._question = question
-        self._events.append(question)
-
-    def _take(self, *kinds: type[Question]) -> Question:
-        question = self._question
-        if not isinstance(question, kinds):
-            raise RuntimeError(f"{type(question).__name__} is not answered so")
-        self._question = None
-        return question
-
-    def _did_not_wait(self, question: Question) -> bool:
-        """True, and closed, if octets arrived before a reply that the client had to wait for.
-
-        Never for BodyEnd: the message may be on disk already, and its 250 is not taken back.
-        """
-        match question:
-            case BodyStart():
-                must_wait = not question.chunking
-            case AuthStart() | AuthResponse():
-                must_wait = True
-            case _:
-                must_wait = not self._esmtp and not isinstance(question, BodyEnd)
-        if must_wait and self._lines.data:
-            self._close(Reason.PIPELINING, replies.SYNCHRONISATION)
-        return self._state is State.CLOSED
-
-    def _settle_mail(self, question: Mail, reply: Reply) -> None:
-        if reply.code < 300:
-            self._move(Verb.MAIL)
-            self._open = True
-            self._smtputf8 = question.params.smtputf8
-            self._recipients = 0
-        self._errors += reply.permanent
-
-    def _settle_rcpt(self, reply: Reply) -> None:
-        if reply.code < 300:
-            self._move(Verb.RCPT)
-            self._recipients += 1
-        else:
-            self._move(Input.RCPT_REFUSED)
-            self._refused += reply.permanent
-
-    def _settle_body_refusal(self, question: BodyStart, reply: Reply) -> None:
-        if reply.code < 400:
-            raise RuntimeError("accept_body() starts a body")
-        self._drop(Reason.BODY_REFUSED)
-        self._move(Input.BODY_REFUSED)
-        if question.chunking:
-            self._skip, self._skip_reply = self._chunks.left, reply
-
-    # How it works: octets.
+    # What the client sends
 
     def _step(self) -> bool:
-        """Do one thing with the buffered octets; False if they do not suffice."""
         if self._skip_reply is not None:
             return self._skip_chunk(self._skip_reply)
-        match self._state:
-            case State.DATA:
-                return self._read_data()
-            case State.CHUNK:
-                return self._read_chunk()
-            case State.AUTH:
-                return self._read_auth()
-            case State.SILENT | State.TLS | State.CLOSED:
-                return False
-        return self._read_command()
+        if not self._lines.data and self._state is not State.CHUNK:  # a chunk may be empty
+            return False
+        reader = _READERS.get(self._state)
+        return reader is not None and reader(self)
+
+    def _read_auth(self) -> bool:
+        line = self._line(AUTH_LINE)
+        if line is None:
+            return False
+        if self._lines.data:
+            self._close(Reason.PIPELINING, replies.SYNCHRONISATION)
+            return False
+        try:
+            self._ask(AuthResponse(commands.parse_auth_response(line)))
+        except CommandError as error:
+            self._move(Input.AUTH_OVER)
+            self._events.append(AuthCancelled())
+            self._reject(Verb.AUTH, error.reply)
+        return True
 
     def _read_command(self) -> bool:
         data = self._lines.data
         if not self._tls and data.startswith(_TLS_RECORD):
             self._close(Reason.NOT_SMTP, replies.NOT_SMTP)
             return False
-        is_auth = len(data) >= self._config.max_line and data[:5].upper() == b"AUTH "
-        line = self._line(AUTH_LINE if is_auth else self._config.max_line)
+        limit = self._config.max_line
+        if len(data) >= limit and data[:5].upper() == b"AUTH ":
+            limit = AUTH_LINE
+        line = self._line(limit)
         if line is None:
             return False
-        self._command(line)
-        return True
-
-    def _line(self, limit: int) -> bytes | None:
-        try:
-            return self._lines.line(limit)
-        except LineTooLong:
-            self._close(Reason.LINE_TOO_LONG, replies.LINE_TOO_LONG)
-        except BareLineFeed:
-            self._close(Reason.BARE_LF, replies.BARE_LF)
-        return None
-
-    def _read_auth(self) -> bool:
-        line = self._line(AUTH_LINE)
-        if line is None:
-            return False
-        try:
-            if line == b"*":
-                raise CommandError(replies.AUTH_CANCELLED)
-            response = commands.decode_base64(line)
-        except CommandError as error:
-            self._move(Input.AUTH_OVER)
-            self._events.append(AuthCancelled())
-            self._reject(Verb.AUTH, error.reply)
-        else:
-            self._ask(AuthResponse(response))
-        return True
-
-    def _read_data(self) -> bool:
-        piece = self._data.take(self._lines.data)
-        self._size += len(piece.data)
-        if not self._too_big and self._size > self._config.max_size:
-            self._too_big = True
-            self._drop(Reason.TOO_BIG)
-        if piece.data and not self._too_big:
-            self._events.append(BodyChunk(piece.data))
-        if piece.fault:
-            self._close(Reason.BAD_BODY, replies.BAD_BODY)
-        elif piece.ended:
-            self._end_data()
-        return piece.ended or bool(piece.data)
-
-    def _end_data(self) -> None:
-        if self._lines.data and not self._esmtp:
-            self._close(Reason.PIPELINING, replies.SYNCHRONISATION)
-        elif self._too_big:
-            self._move(Input.MESSAGE_COMPLETE)
-            self._reject(Verb.DATA, replies.TOO_BIG)
-        else:
-            self._ask(BodyEnd(self._size))
-
-    def _read_chunk(self) -> bool:
-        piece = self._chunks.take(self._lines.data)
-        if piece.data:
-            self._events.append(BodyChunk(piece.data))
-        if piece.fault:
-            self._close(Reason.BAD_BODY, replies.BAD_BODY)
-        elif piece.ended and self._chunks.last:
-            self._ask(BodyEnd(self._size))
-        elif piece.ended:
-            self._move(Input.CHUNK_COMPLETE)
-            self._send(replies.CHUNK_TAKEN)
-        return piece.ended or bool(piece.data)
-
-    def _open_chunk(self) -> None:
-        self._size += self._chunks.left
-        self._move(Verb.BDAT)
-
-    def _skip_chunk(self, reply: Reply) -> bool:
-        taken = min(self._skip, len(self._lines.data))
-        del self._lines.data[:taken]
-        self._skip -= taken
-        if self._skip:
-            return False
-        self._skip_reply = None
-        self._send(reply)
-        self._leave_if_due()
-        return True
-
-    # How it works: commands.
-
-    def _command(self, line: bytes) -> None:
+        first, self._first_line = self._first_line, False
         word, _, rest = line.partition(b" ")
         word = word.upper()
         verb = _VERBS.get(word)
-        if word in _NOT_SMTP or (self._first_line and word == b"PROXY"):
+        if word in _NOT_SMTP or (first and word == b"PROXY"):
             self._close(Reason.NOT_SMTP, replies.NOT_SMTP)
-        elif self._lines.data and (verb in _LAST_IN_GROUP or not self._esmtp):
+        elif data and (verb in _LAST_IN_GROUP or not self._esmtp):
             self._out_of_turn(verb)
         elif verb is None:
             self._unknown(word, line)
         else:
-            self._known(verb, rest)
-        self._first_line = False
+            self._command(verb, rest)
+        return True
 
     def _out_of_turn(self, verb: Verb | None) -> None:
-        """Octets behind a command whose reply had to be awaited."""
-        if verb is Verb.STARTTLS:  # CVE-2011-0411: not one octet of what came in plaintext has a meaning
-            self._close(Reason.INJECTION)
+        if verb is Verb.STARTTLS:
+            self._close(Reason.INJECTION)  # CVE-2011-0411: nothing is said, so nothing can be taken for a reply under TLS
         else:
             self._close(Reason.PIPELINING, replies.SYNCHRONISATION)
 
@@ -405,39 +185,44 @@ class ServerSession:
             commands.decode_line(line)
         except CommandError as error:
             self._reject("?", error.reply)
+            return
+        if word in _UNIMPLEMENTED:
+            self._reject(word.decode(), replies.NOT_IMPLEMENTED)
         else:
-            known = word in _UNIMPLEMENTED
-            self._reject(word.decode() if known else "?", replies.NOT_IMPLEMENTED if known else replies.UNKNOWN_COMMAND)
+            self._reject("?", replies.UNKNOWN_COMMAND)
 
-    def _known(self, verb: Verb, rest: bytes) -> None:
+    def _command(self, verb: Verb, rest: bytes) -> None:
         if verb in _MOVES_NO_MAIL:
-            self._idle += 1
-            if 0 < self._config.max_commands < self._idle:
-                self._close(Reason.COMMANDS, replies.TOO_MANY_COMMANDS)
+            self._patience.idle_command()
+            if self._leave_if_due():
                 return
         try:
             argument = commands.decode_line(rest).rstrip(" \t")
-            self._check_turn(verb, argument)
-            _HANDLERS[verb](self, argument)
+            self._check(verb, argument)
+            _HANDLERS[verb](self, verb, argument)
         except CommandError as error:
-            if verb is Verb.BDAT:  # what follows has no known length: it must not be read as commands
+            if verb is Verb.BDAT:  # octets of an unknown number follow: they must not be read as commands
                 self._close(Reason.BAD_BDAT, error.reply)
                 return
             if verb is Verb.RCPT and Input.RCPT_REFUSED in TABLE[self._state]:
                 self._move(Input.RCPT_REFUSED)
             self._reject(verb, error.reply)
 
-    def _check_turn(self, verb: Verb, argument: str) -> None:
-        """Refuse a command that is not offered, or not here, or that has an argument and takes none."""
+    def _check(self, verb: Verb, argument: str) -> None:
+        """Is the command offered, and permitted here?"""
         if verb is Verb.AUTH and not self._config.mechanisms:
             raise CommandError(replies.NOT_IMPLEMENTED)
-        if verb is Verb.STARTTLS and (self._tls or not self._config.tls_offered):
-            raise CommandError(replies.TLS_ACTIVE if self._tls else replies.NOT_IMPLEMENTED)
+        if verb is Verb.STARTTLS and self._tls:
+            raise CommandError(replies.TLS_ACTIVE)
+        if verb is Verb.STARTTLS and not self._config.tls_offered:
+            raise CommandError(replies.NOT_IMPLEMENTED)
         step = TABLE[self._state][verb]
-        if isinstance(step, Reply) and verb is not Verb.BDAT:  # BDAT's octets follow even when it is refused
+        if isinstance(step, Reply) and verb is not Verb.BDAT:  # whose octets follow even when it is refused
             raise CommandError(step)
         if argument and verb in _TAKES_NO_ARGUMENT:
             raise CommandError(replies.NO_ARGUMENT)
+
+    # The commands
 
     def _hello(self, verb: Verb, argument: str) -> None:
         name = commands.parse_hello(argument)
@@ -446,3 +231,59 @@ class ServerSession:
         self._move(verb)
         self._send(ehlo_reply(self._config, tls=self._tls) if self._esmtp else Reply(250, "", self._config.hostname))
         self._events.append(Hello(name, self._esmtp))
+
+    def _starttls(self, verb: Verb, _argument: str) -> None:
+        if not self._esmtp:
+            raise CommandError(replies.NEED_HELLO)
+        self._drop(Reason.STARTTLS)
+        self._move(verb)
+        self._send(replies.READY_FOR_TLS)
+        self._ask(StartTls())
+
+    def _auth(self, verb: Verb, argument: str) -> None:
+        if not self._esmtp:
+            raise CommandError(replies.NEED_HELLO)
+        if not self._tls:
+            raise CommandError(replies.TLS_NEEDED)
+        if self._authenticated:
+            raise CommandError(replies.AUTHENTICATED)
+        mechanism, initial = commands.parse_auth(argument)
+        if mechanism not in self._config.mechanisms:
+            raise CommandError(replies.UNKNOWN_MECHANISM)
+        self._move(verb)
+        self._ask(AuthStart(mechanism, initial))
+
+    def _plain(self, verb: Verb, _argument: str) -> None:
+        if verb is Verb.RSET:
+            self._drop(Reason.RESET)
+        self._move(verb)
+        self._send(_PLAIN[verb])
+
+    def _quit(self, _verb: Verb, _argument: str) -> None:
+        self._close(Reason.QUIT, replies.BYE)
+
+
+_PLAIN: Mapping[Verb, Reply] = {
+    Verb.RSET: replies.OK,
+    Verb.NOOP: replies.OK,
+    Verb.VRFY: replies.CANNOT_VERIFY,
+    Verb.HELP: replies.HELP,
+}
+_HANDLERS: Mapping[Verb, Callable[[ServerSession, Verb, str], None]] = {
+    Verb.EHLO: ServerSession._hello,
+    Verb.HELO: ServerSession._hello,
+    Verb.STARTTLS: ServerSession._starttls,
+    Verb.AUTH: ServerSession._auth,
+    Verb.MAIL: ServerSession._mail,
+    Verb.RCPT: ServerSession._rcpt,
+    Verb.DATA: ServerSession._start_data,
+    Verb.BDAT: ServerSession._bdat,
+    Verb.QUIT: ServerSession._quit,
+    **dict.fromkeys(_PLAIN, ServerSession._plain),
+}
+_READERS: Mapping[State, Callable[[ServerSession], bool]] = {  # in the other states nothing is read
+    **dict.fromkeys(COMMAND_STATES, ServerSession._read_command),
+    State.DATA: ServerSession._read_data,
+    State.CHUNK: ServerSession._read_chunk,
+    State.AUTH: ServerSession._read_auth,
+}

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from enum import Enum, StrEnum
+from enum import StrEnum
 
 from postlatch.model.reply import Reply
 from postlatch.smtp import replies
 
 
-class State(Enum):
+class State(StrEnum):
     """Where a session is. The values are the names in the diagram."""
 
     SILENT = "silent"  # connected, not greeted
@@ -52,7 +52,7 @@ class Verb(StrEnum):
     QUIT = "QUIT"
 
 
-class Input(Enum):
+class Input(StrEnum):
     """What moves a session and is no command."""
 
     GREETED = "220 greeting"

@@ -49,7 +49,7 @@ CREATE TABLE recipients (
   original TEXT,                         -- what the client named, where an alias stood for this recipient
   original_local TEXT,
   original_domain TEXT,
-  state TEXT NOT NULL CHECK (state IN ('queued', 'deferred', 'held', 'delivered', 'bounced', 'deleted')),
+  state TEXT NOT NULL,
   attempts INTEGER NOT NULL,
   due REAL,                              -- NULL while a claim in memory has it, while held, and when final
   last_reply TEXT NOT NULL,
@@ -60,8 +60,11 @@ CREATE TABLE recipients (
   PRIMARY KEY (message, number),
   -- Mail for others never gets in without a grant: closed by the schema too (a CHECK passes on NULL, hence this form).
   CHECK (destination = 'local' OR (grant_reason IS NOT NULL AND grant_reason IN ('ACCOUNT','NETWORK','RELAY_DOMAIN','NOTIFICATION') AND grant_ref IS NOT NULL AND grant_ref <> '')),
-  CHECK ((finished_at IS NULL) = (state IN ('queued', 'deferred', 'held'))),
-  CHECK (due IS NULL OR state IN ('queued', 'deferred'))
+  -- Spelt out, because SQLite builds a table for each IN of more than two values: 4 µs an insert, and 4 an update.
+  CHECK (
+    finished_at IS NULL AND (state = 'queued' OR state = 'deferred' OR state = 'held' AND due IS NULL)
+    OR finished_at IS NOT NULL AND due IS NULL AND (state = 'delivered' OR state = 'bounced' OR state = 'deleted')
+  )
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX recipients_due ON recipients (due) WHERE due IS NOT NULL;

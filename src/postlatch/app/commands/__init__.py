@@ -1,0 +1,74 @@
+"""The named commands: what the command line, the control socket and, later, the pages call. One function each."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from postlatch.accounts.authenticator import Busy
+from postlatch.accounts.problem import AccountError
+from postlatch.app.answer import BAD_NEWS, UNDECIDED, UNUSABLE, Answer, CommandError
+from postlatch.app.commands import account, ban, journal, policy, queue, right, status, transfer
+from postlatch.app.policy import PolicyRefused
+from postlatch.app.world import World
+from postlatch.journal.read import JournalDamaged
+from postlatch.spool.contract import SpoolError
+from postlatch.store.database import StoreError
+from postlatch.store.writer import WriteFailed
+
+Arguments = dict[str, Any]
+Command = Callable[[World, Arguments], Awaitable[Answer]]
+
+COMMANDS: dict[str, Command] = {
+    "account.add": account.add,
+    "account.list": account.listing,
+    "account.passwd": account.passwd,
+    "account.suspend": account.suspend,
+    "account.restore": account.restore,
+    "account.delete": account.delete,
+    "right.add": right.add,
+    "right.list": right.listing,
+    "right.renew": right.renew,
+    "right.revoke": right.revoke,
+    "ban.add": ban.add,
+    "ban.list": ban.listing,
+    "ban.remove": ban.remove,
+    "queue.list": queue.listing,
+    "queue.show": queue.show,
+    "queue.counts": queue.counts,
+    "queue.hold": queue.hold,
+    "queue.release": queue.release,
+    "queue.retry": queue.retry,
+    "queue.bounce": queue.bounce,
+    "queue.delete": queue.delete,
+    "journal.read": journal.read_after,
+    "journal.tail": journal.tail_now,
+    "journal.search": journal.find,
+    "journal.export": journal.page,
+    "journal.verify": journal.check,
+    "rights": policy.rights,
+    "decide": policy.decide,
+    "status": status.status,
+    "metrics": status.metrics,
+    "backup": transfer.make,
+}
+
+
+async def run_command(world: World, name: str, arguments: Arguments) -> Answer:
+    """Run one command; every error that a person can cause or meet becomes an answer with its exit status."""
+    command = COMMANDS.get(name)
+    if command is None:
+        return Answer(UNUSABLE, {}, f"there is no command {name!a}")
+    try:
+        return await command(world, arguments)
+    except CommandError as error:
+        return Answer(error.status, {}, str(error))
+    except PolicyRefused as error:
+        data = policy.judged(error.judgement)
+        return Answer(BAD_NEWS, data, f"refused: {error}")
+    except (AccountError, SpoolError, StoreError, ValueError, LookupError) as error:
+        return Answer(UNUSABLE, {}, str(error))
+    except (WriteFailed, Busy) as error:
+        return Answer(UNDECIDED, {}, f"not done, try again: {error}")
+    except JournalDamaged as error:
+        return Answer(BAD_NEWS, {}, str(error))

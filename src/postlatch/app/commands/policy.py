@@ -1,0 +1,102 @@
+"""The policy's own words: rights, decide, and what a judgement looks like as JSON (check runs it too)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any
+
+from postlatch.accounts.names import parse_login
+from postlatch.app.answer import BAD_NEWS, GOOD, UNDECIDED, Answer, CommandError, good
+from postlatch.app.policy import Judgement
+from postlatch.app.world import World
+from postlatch.model.address import AddressError, parse_address
+from postlatch.policy import dryrun
+from postlatch.policy.decide import needs_callout
+from postlatch.policy.rights import list_rights
+from postlatch.settings.problem import Problem
+
+
+def right_rows(world: World) -> list[dict[str, Any]]:
+    """The rows of ``rights``."""
+    limits = world.settings.limits
+    used = {("NETWORK", name): at for name, at in world.right_usage.items()}
+    if world.relay is not None:
+        used |= {("NETWORK", name): at for name, at in world.relay.used_rights.items()}
+    rows = list_rights(
+        world.policy.snapshot,
+        world.now(),
+        last_used=used,
+        account_limits=limits.account.texts(),
+        right_limits=limits.right.texts(),
+    )
+    return [dict(row) for row in rows]
+
+
+async def rights(world: World, _arguments: dict[str, Any]) -> Answer:
+    """Everyone who can relay, why, how much, who vouches for it, and until when."""
+    return good("rights", rights=right_rows(world))
+
+
+async def decide(world: World, arguments: dict[str, Any]) -> Answer:
+    """Dry run of the policy for one envelope."""
+    envelope = dryrun.Envelope(
+        listener=arguments["listener"],
+        client=_client(arguments["client"]),
+        mail_from=arguments["mail_from"],
+        rcpt=arguments["rcpt"],
+        account=parse_login(arguments["account"]) if arguments.get("account") else None,
+        helo=arguments.get("helo") or "",
+        header_from=arguments.get("header_from"),
+        known=await _known(world, arguments["rcpt"]),
+        smtputf8=True,
+    )
+    found = dryrun.explain(world.policy.snapshot, _at(arguments.get("at"), world.now()), envelope)
+    status = {"accept": GOOD, "refuse": BAD_NEWS}.get(str(found["verdict"]), UNDECIDED)
+    return Answer(status, {"schema": "postlatch.decide/1", **found})
+
+
+def _client(text: str) -> Any:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise CommandError(f"client: {text!a} is no IP address") from None
+
+
+async def _known(world: World, text: str) -> bool | None:
+    try:
+        recipient = parse_address(text, smtputf8=True)
+    except AddressError:
+        return None
+    if not needs_callout(world.policy.snapshot, recipient) or world.relay is None:
+        return None
+    known: bool | None = await world.relay.callout.known(recipient)
+    return known
+
+
+def _at(text: str | None, now: float) -> float:
+    if not text:
+        return now
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"at: {text!a} is no time; write it like 2027-06-30T12:00:00Z") from None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def judged(judgement: Judgement) -> dict[str, Any]:
+    """The JSON of ``check``."""
+    return {
+        "schema": "postlatch.check/1",
+        "closed": judgement.closed,
+        "counterexamples": list(judgement.counterexamples),
+        "errors": [problem_row(problem) for problem in (*judgement.fatal, *judgement.lapsed)],
+    }
+
+
+def problem_row(problem: Problem) -> Mapping[str, Any]:
+    """One of ``errors``."""
+    return problem.as_json()
+
+

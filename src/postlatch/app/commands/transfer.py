@@ -1,0 +1,20 @@
+"""``backup``: consistent, while the relay runs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from postlatch.app.answer import Answer, CommandError, good
+from postlatch.app.world import World
+from postlatch.store.backup import backup
+
+
+async def make(world: World, arguments: dict[str, Any]) -> Answer:
+    """Write everything into one file."""
+    target = Path(arguments["file"])
+    if target.exists():
+        raise CommandError(f"{target} exists already: a backup never replaces a file")
+    report = await asyncio.to_thread(backup, world.settings.database, world.spool.bodies, target)
+    return good("backup", file=str(target), **report._asdict())

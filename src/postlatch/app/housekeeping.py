@@ -1,0 +1,122 @@
+"""What the relay does by the clock: keep counters, look after certificates, the disk and the time, drop what is old."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from postlatch.app.certificate import expiry
+from postlatch.app.clock import JumpWatch
+from postlatch.journal import prune as journal_prune
+from postlatch.model.events import Event
+from postlatch.server.tls import CertificateError
+from postlatch.store import bans, counters, rights
+from postlatch.store.database import check_whole, shrink
+from postlatch.store.writer import WriteFailed
+
+if TYPE_CHECKING:
+    from postlatch.app.relay import Relay
+
+_EXPIRY_WARNING = 14 * 86_400.0
+
+
+class Housekeeping:
+    """Runs until cancelled. A failure of one task is an alert, not the end of the others."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._world = relay.world
+        clock = relay.world.clock
+        self._jumps = JumpWatch(clock.now(), clock.monotonic())
+
+    async def run(self) -> None:
+        """All tasks, each at its own pace."""
+        paces: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (1.0, self.every_second),
+            (10.0, self.certificates),
+            (60.0, self.every_minute),
+            (3600.0, self.every_hour),
+        ]
+        async with asyncio.TaskGroup() as group:
+            for seconds, action in paces:
+                group.create_task(self._repeat(seconds, action))
+            group.create_task(self._check_whole())
+
+    async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await action()
+            except WriteFailed:
+                continue  # the store's own state is told by the writer
+            except Exception as error:  # noqa: BLE001  (whatever it is, the mail must go on and a person must know)
+                self._relay.notices.alert("a periodic task of the relay failed", {"why": f"{type(error).__name__}: {error}"})
+
+    async def every_second(self) -> None:
+        """Counters to the disk, the disk's free space, the clock."""
+        world = self._world
+        self._relay.disk.refresh()
+        moved = self._jumps.jumped(world.clock.now(), world.clock.monotonic())
+        if moved is not None:
+            world.writer.record(Event("clock.jumped", world.now(), {"seconds": round(moved, 1)}))
+            self._relay.notices.alert("the system clock jumped", {"seconds": round(moved, 1)})
+        await self.save_counters()
+
+    async def save_counters(self) -> None:
+        """Write what the limiter and the rights have counted since the last time."""
+        world = self._world
+        operations = []
+        if rows := world.limiter.dirty():
+            operations.append(counters.save(rows))
+        used, self._relay.used_rights = self._relay.used_rights, {}
+        if used:
+            world.right_usage.update(used)
+            operations.append(rights.record_usage(used))
+        if operations:
+            await world.submit(operations)
+
+    async def certificates(self) -> None:
+        """Take up renewed files; warn of what runs out."""
+        watched = self._relay.certificate
+        if watched is None:
+            return
+        try:
+            if watched.refresh():
+                self._world.writer.record(Event("tls.reloaded", self._world.now(), {"why": str(watched.certificate)}))
+        except CertificateError as error:
+            self._relay.notices.alert("the renewed certificate is not usable; the old one stays", {"why": str(error)})
+        with contextlib.suppress(OSError, ValueError):
+            ends = expiry(watched.certificate)
+            for name in self._relay.ports:
+                self._world.counters.set("postlatch_certificate_expiry_timestamp_seconds", ends, (name,))
+            if ends - self._world.now() < _EXPIRY_WARNING:
+                days = max(0, int((ends - self._world.now()) // 86_400))
+                self._relay.notices.alert(f"the certificate expires in {days} days", {"why": str(watched.certificate)})
+
+    async def every_minute(self) -> None:
+        """Lapsed bans and empty counters."""
+        world, now = self._world, self._world.now()
+        gone = world.limiter.prune(now)
+        await world.submit([bans.prune(now), *([counters.delete(gone)] if gone else [])])
+        await world.reader.read(world.load_bans)
+
+    async def every_hour(self) -> None:
+        """Old messages and journal segments; give free pages back."""
+        world, now = self._world, self._world.now()
+        retention = world.settings.retention
+        while (await world.submit([world.spool.purge(now - retention.queue, 1000)]))[0]:
+            await asyncio.sleep(0.1)
+        pruned = (await world.submit([journal_prune.prune(now - retention.journal, now)]))[0]
+        if pruned:
+            world.writer.record(Event("journal.pruned", now, {"segments": len(pruned)}))
+        while (await world.submit([shrink]))[0] > 1000:
+            await asyncio.sleep(1)
+
+    async def _check_whole(self) -> None:
+        """The whole file, once, in the background: what headers and start-up checks cannot see."""
+        found = await asyncio.to_thread(check_whole, self._world.settings.database)
+        if found:
+            advice = "stop the relay and put a backup back with postlatch restore"
+            self._relay.notices.alert("the database is damaged", {"why": f"{found[0]}; {advice}"})

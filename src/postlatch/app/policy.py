@@ -1,0 +1,140 @@
+"""The policy in force: built from settings and database, judged, and only then installed, whoever asked for the change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from publicsuffixlist import PublicSuffixList
+
+from postlatch.accounts.book import AccountBook
+from postlatch.app import compose, rights
+from postlatch.app.interfaces import container_gateways
+from postlatch.model.clock import Clock
+from postlatch.policy.danger import Danger, DangerContext, dangers
+from postlatch.policy.prove import prove
+from postlatch.policy.snapshot import Right, Snapshot
+from postlatch.settings.problem import Problem
+from postlatch.settings.tree import Settings
+from postlatch.store.rights import StoredRight
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found against a snapshot. ``lapsed`` are dangers that stop a reload and a new right, but never a start."""
+
+    counterexamples: tuple[str, ...] = ()
+    fatal: tuple[Problem, ...] = ()
+    lapsed: tuple[Problem, ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        """Nothing at all speaks against it."""
+        return not (self.counterexamples or self.fatal or self.lapsed)
+
+    @property
+    def may_start(self) -> bool:
+        """Only what has lapsed speaks against it."""
+        return not (self.counterexamples or self.fatal)
+
+    def first(self) -> str:
+        """The first thing that is wrong, as a sentence."""
+        for problem in (*self.fatal, *self.lapsed):
+            return str(problem)
+        return self.counterexamples[0] if self.counterexamples else ""
+
+
+class PolicyRefused(Exception):
+    """A snapshot that must not be installed."""
+
+    def __init__(self, judgement: Judgement) -> None:
+        super().__init__(judgement.first())
+        self.judgement = judgement
+
+
+@dataclass(slots=True)
+class PolicyHolder:
+    """Holds what the policy is made from and the snapshot in force. ``installed`` is called with each new snapshot."""
+
+    settings: Settings
+    book: AccountBook
+    clock: Clock
+    stored: list[StoredRight] = field(default_factory=list)
+    suspended: frozenset[str] = frozenset()
+    proved_at: float = 0.0
+    listeners: list[Callable[[Snapshot], None]] = field(default_factory=list)
+    _version: int = 0
+    _snapshot: Snapshot | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The policy in force; RuntimeError before the first."""
+        if self._snapshot is None:
+            raise RuntimeError("no policy is installed yet")
+        return self._snapshot
+
+    def candidate(
+        self,
+        *,
+        settings: Settings | None = None,
+        stored: Iterable[StoredRight] | None = None,
+        extra: Sequence[Right] = (),
+        suspended: frozenset[str] | None = None,
+    ) -> Snapshot:
+        """A snapshot as it would be with these changes."""
+        commanded = [rights.decode(row) for row in (self.stored if stored is None else stored)]
+        return compose.snapshot(
+            settings or self.settings,
+            [*commanded, *extra],
+            self.book.policy_accounts(),
+            self._version + 1,
+            self.suspended if suspended is None else suspended,
+        )
+
+    def judge(self, snapshot: Snapshot, settings: Settings | None = None) -> Judgement:
+        """Dangers and counterexamples of a snapshot."""
+        return judge(settings or self.settings, snapshot, self.clock.now())
+
+    def install(self, snapshot: Snapshot, *, starting: bool = False, judgement: Judgement | None = None) -> None:
+        """Judge it (unless that was done just now) and put it in force; PolicyRefused leaves the old one."""
+        found = judgement or self.judge(snapshot)
+        if not (found.closed or (starting and found.may_start)):
+            raise PolicyRefused(found)
+        self._version = snapshot.version
+        self._snapshot = snapshot
+        self.proved_at = self.clock.now()
+        for tell in self.listeners:
+            tell(snapshot)
+
+    def accounts_changed(self) -> None:
+        """Take up the account book's new state. An account can widen nothing but itself, and shrinking must never fail."""
+        self.install(self.candidate(), starting=True)
+
+
+def judge(settings: Settings, snapshot: Snapshot, now: float) -> Judgement:
+    """Run the prover and look for named dangers."""
+    found = dangers(snapshot, _context(settings, now))
+    return Judgement(
+        counterexamples=tuple(prove(snapshot, now)),
+        fatal=tuple(_problem(settings, danger) for danger in found if danger.fatal_at_start),
+        lapsed=tuple(_problem(settings, danger) for danger in found if not danger.fatal_at_start),
+    )
+
+
+def _problem(settings: Settings, danger: Danger) -> Problem:
+    return settings.problem(danger.key, danger.message, danger=True)
+
+
+def _context(settings: Settings, now: float) -> DangerContext:
+    suffixes = PublicSuffixList()
+    return DangerContext(
+        now=now,
+        tls_certificate=settings.tls is not None,
+        smarthost_username=settings.outbound.username is not None,
+        smarthost_tls=settings.outbound.tls,
+        proxies={listener.name: listener.proxies for listener in settings.listeners},
+        container_gateways=container_gateways(),
+        is_public_suffix=lambda domain: bool(suffixes.publicsuffix(domain) == domain),
+    )

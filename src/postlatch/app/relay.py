@@ -1,0 +1,316 @@
+"""The relay process: smtp, policy, spool, delivery and the writer in one event loop. Started by the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import signal
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvloop
+
+from postlatch.accounts.authenticator import MECHANISMS
+from postlatch.app import compose
+from postlatch.app.commands import run_command
+from postlatch.app.answer import BAD_NEWS, UNUSABLE, Answer
+from postlatch.app.control import serve_control
+from postlatch.app.disk import DiskSpace
+from postlatch.app.handover import Handover, received
+from postlatch.app.housekeeping import Housekeeping
+from postlatch.app.notices import Notices
+from postlatch.app.policy import PolicyRefused
+from postlatch.app.probe import ProbeResult, probe
+from postlatch.app.recheck import reason_to_hold
+from postlatch.app.supervisor import until_orphaned
+from postlatch.app.world import World, open_world
+from postlatch.delivery.callout import Callout
+from postlatch.delivery.dispatcher import Dispatcher
+from postlatch.delivery.pool import SessionPool
+from postlatch.delivery.resolver import DnsResolver
+from postlatch.delivery.session_setup import connect_directly
+from postlatch.journal.logs import configure, log_event
+from postlatch.limits.gauge import Gauge
+from postlatch.model.address import Address, parse_address
+from postlatch.model.envelope import IPAddress, Role
+from postlatch.model.events import Event, JsonValue
+from postlatch.policy.snapshot import Snapshot
+from postlatch.server.connection import ListenerPort
+from postlatch.server.listeners import SmtpServer, bound_address
+from postlatch.server.services import Services
+from postlatch.server.tls import CertificateError, WatchedCertificate
+from postlatch.settings.load import load
+from postlatch.settings.problem import SettingsError
+from postlatch.settings.tree import Settings
+from postlatch.store import meta
+from postlatch.store.database import StoreError
+from postlatch.store.writer import WriteFailed
+
+DRAIN = 30.0  # seconds for sessions and deliveries to end
+
+
+class Relay:
+    """One run of the relay."""
+
+    def __init__(self, world: World, handover: Handover) -> None:
+        self.world = world
+        self.settings = world.settings
+        self.sockets = handover.sockets()
+        self.used_rights: dict[str, float] = {}
+        self.disk = DiskSpace(world.settings.data_dir)
+        self.stopping = asyncio.Event()
+        self.probes: list[ProbeResult] = []
+        self.certificate = _certificate(world.settings)
+        self.ports = {x.name: self._port(x.name, x.role) for x in world.settings.listeners}
+        self._handover = handover
+        bound = [(_host(sock.getsockname()[0]), int(sock.getsockname()[1])) for group in self.sockets.values() for sock in group]
+        self._bound = bound
+        clock = world.clock
+        config = compose.delivery_config(world.settings, bound)
+        resolver = _resolver(world)
+        dice = random.Random(secrets.randbits(64))
+        self.pool = SessionPool(world.settings.hostname, clock, connect_directly)
+        self.callout = Callout(config, pool=self.pool, resolver=resolver, clock=clock, random=dice)
+        self.notices = Notices(
+            clock=clock,
+            spool=world.spool,
+            limiter=world.limiter,
+            snapshot=lambda: world.policy.snapshot,
+            submit=world.writer.submit,
+            record=self.record,
+            wake=self.wake,
+            alert_recipients=self._alert_recipients,
+        )
+        self.dispatcher = Dispatcher(
+            config,
+            spool=world.spool,
+            pool=self.pool,
+            resolver=resolver,
+            clock=clock,
+            random=dice,
+            submit=self.submit,
+            notify=self.notices.prepare,
+            alert=self.notices.alert,
+            classify=lambda domain: world.policy.snapshot.classify(domain),
+            recheck=lambda recipient, message: reason_to_hold(world.policy.snapshot, recipient, message, clock.now()),
+        )
+        self.services = self._services()
+        self.server = SmtpServer(self.services, self.ports)
+        world.policy.listeners.append(self._policy_installed)
+        world.relay = self
+
+    def _services(self) -> Services:
+        world = self.world
+        return Services(
+            clock=world.clock,
+            snapshot=world.policy.snapshot,
+            session=compose.session_limits(self.settings),
+            rules=compose.limit_rules(self.settings, world.policy.snapshot.rights),
+            limiter=world.limiter,
+            gauge=Gauge(),
+            bans=world.bans,
+            spool=world.spool,
+            authenticator=world.authenticator,
+            known_recipients=world.known,
+            book=world.book,
+            submit=self.submit,
+            record=self.record,
+            count=world.counters,
+            callout=self.callout.known,
+            wake_delivery=self.wake,
+            right_used=self.used_rights.__setitem__,
+            store_healthy=lambda: world.writer.healthy,
+            free_space=self.disk.has_room,
+        )
+
+    def _port(self, name: str, role: Role) -> ListenerPort:
+        context = self.certificate.context if self.certificate is not None else None
+        submission = role in {Role.SUBMISSION, Role.SUBMISSIONS}
+        mechanisms = MECHANISMS if submission else ()
+        return ListenerPort(name, role, context, implicit_tls=role is Role.SUBMISSIONS, mechanisms=mechanisms)
+
+    def record(self, event: Event) -> None:
+        """An event into the journal and the log."""
+        self.world.writer.record(event)
+        log_event(event)
+
+    def submit(self, operations: object, events: object = ()) -> asyncio.Future[list[object]]:
+        """Operations and their events to the writer; the events to the log as well."""
+        for event in events:  # type: ignore[attr-defined]
+            log_event(event)
+        return self.world.writer.submit(operations, events)  # type: ignore[arg-type]
+
+    def wake(self) -> None:
+        """There is new mail in the queue's memory."""
+        self.dispatcher.wake()
+
+    def _alert_recipients(self) -> list[Address]:
+        return [parse_address(text, smtputf8=True) for text in self.settings.alerts.to]
+
+    def _policy_installed(self, snapshot: Snapshot) -> None:
+        world = self.world
+        self.services.snapshot = snapshot
+        self.services.rules = compose.limit_rules(self.settings, snapshot.rights)
+        fields: dict[str, JsonValue] = {"version": snapshot.version, "rights": len(snapshot.rights)}
+        self.record(Event("policy.installed", world.now(), fields))
+        world.counters.set("postlatch_policy_version", snapshot.version)
+        world.counters.set("postlatch_policy_proved_timestamp_seconds", world.policy.proved_at)
+
+    # The run
+
+    async def run(self) -> int:
+        """Serve until told to stop; the exit status."""
+        world = self.world
+        await self._begin()
+        control = await serve_control(self.settings.data_dir, self._command)
+        await self.server.start(self.sockets)
+        delivery = asyncio.create_task(self.dispatcher.run())
+        housekeeping = asyncio.create_task(Housekeeping(self).run())
+        probing = asyncio.create_task(self._probe())
+        self._handover.say_ready()
+        await self.stopping.wait()
+        probing.cancel()
+        await self.server.stop(DRAIN)
+        await self.dispatcher.stop(DRAIN / 2)
+        housekeeping.cancel()
+        await asyncio.gather(delivery, housekeeping, probing, return_exceptions=True)
+        await self.pool.close()
+        control.close()
+        self.record(Event("relay.stopped", world.now(), {}))
+        await Housekeeping(self).save_counters()
+        await world.submit([meta.end_run(world.run.epoch)])
+        await world.close()
+        return 0
+
+    async def _begin(self) -> None:
+        world = self.world
+        clean = world.run.clean
+        [report] = await world.submit([world.spool.sweep(world.now(), clean=clean)])
+        world.spool.cleanup(report.stray)
+        started: dict[str, JsonValue] = {"clean": clean, "epoch": world.run.epoch, "returned": report.returned}
+        self.record(Event("relay.started", world.now(), started))
+        if report.held:
+            self.notices.alert(f"{len(report.held)} messages are held: their bodies are missing from the disk")
+
+    async def _probe(self) -> None:
+        for listener in self.settings.listeners:
+            for sock in self.sockets[listener.name]:
+                port = self.ports[listener.name]
+                result = await asyncio.to_thread(
+                    probe,
+                    listener.name,
+                    bound_address(sock),
+                    implicit_tls=port.implicit_tls,
+                    starttls=port.tls is not None and not port.implicit_tls,
+                )
+                self._judge_probe(result)
+
+    def _judge_probe(self, result: ProbeResult) -> None:
+        trusted = self.world.policy.snapshot.rights_of(result.listener, ip_address("127.0.0.1"))
+        if result.result == "open" and trusted:
+            # The probe comes from this machine, and somebody has accepted in writing that this machine may relay.
+            result = result._replace(result="trusted", reply=f"this machine has the right {trusted[0].name}")
+        self.probes.append(result)
+        fields: dict[str, JsonValue] = {"listener": result.listener, "result": result.result, "reply": result.reply}
+        self.record(Event("relay.probed", self.world.now(), fields))
+        if result.result == "open":
+            self.notices.alert(f"listener {result.listener} relays for strangers: stop it and run postlatch check", fields)
+
+    async def _command(self, command: str, arguments: dict[str, object]) -> Answer:
+        return await run_command(self.world, command, arguments)
+
+    def reload(self) -> None:
+        """SIGHUP: read, judge, install; on any doubt keep what is in force and say why."""
+        try:
+            self._reload()
+        except (SettingsError, PolicyRefused, CertificateError, OSError, ValueError) as error:
+            why = str(error)
+            self.record(Event("policy.refused", self.world.now(), {"why": why}))
+            self.notices.alert("a reload was refused; the old configuration stays in force", {"why": why})
+
+    def _reload(self) -> None:
+        world = self.world
+        settings = load(Path(self._handover.config))
+        if (fixed := changed_without_restart(self.settings, settings)) is not None:
+            raise ValueError(f"{fixed} cannot change while the relay runs: restart it")
+        certificate = _certificate(settings)
+        candidate = world.policy.candidate(settings=settings)
+        judgement = world.policy.judge(candidate, settings)
+        config = compose.delivery_config(settings, self._bound)
+        if not judgement.closed:
+            raise PolicyRefused(judgement)
+        self.settings = world.settings = world.policy.settings = settings
+        if certificate is not None and self.certificate is not None:
+            self.certificate.replace(certificate)
+        self.services.session = compose.session_limits(settings)
+        world.policy.install(candidate, judgement=judgement)
+        self.dispatcher.reload(config)
+        self.callout.reload(config)
+
+
+def changed_without_restart(old: Settings, new: Settings) -> str | None:
+    """The first key that a reload cannot change: sockets are bound, and the user was chosen, before root was given up."""
+    for key in ("listeners", "data_dir", "store", "user", "http"):
+        if getattr(old, key) != getattr(new, key):
+            return key
+    return "tls" if (old.tls is None) != (new.tls is None) else None
+
+
+def _host(text: str) -> IPAddress:
+    return ip_address(text.partition("%")[0])
+
+
+def _certificate(settings: Settings) -> WatchedCertificate | None:
+    return WatchedCertificate.load(settings.tls.certificate, settings.tls.key) if settings.tls is not None else None
+
+
+def _resolver(world: World) -> DnsResolver:
+    servers = world.settings.outbound.resolver
+    return DnsResolver.of_servers(servers, world.clock) if servers else DnsResolver.of_system(world.clock)
+
+
+async def _main(handover: Handover) -> int:
+    settings = load(Path(handover.config))
+    configure(settings.log.format, settings.log.level, sys.stderr)
+    relay: Relay | None = None
+
+    def store_changed(healthy: bool, reason: str) -> None:  # noqa: FBT001  (the writer's callback)
+        if relay is not None:
+            relay.record(Event("store.recovered" if healthy else "store.failed", relay.world.now(), {"why": reason}))
+            relay.notices.alert("the database writes again" if healthy else "the database does not write", {"why": reason})
+
+    world = await open_world(settings, serving=True, on_store_change=store_changed)
+    try:
+        world.policy.install(world.policy.candidate(), starting=True)
+        relay = Relay(world, handover)
+    except BaseException:
+        await world.close()
+        raise
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, relay.stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, relay.reload)
+    orphaned = loop.create_task(until_orphaned(handover.life))
+    orphaned.add_done_callback(lambda _: relay.stopping.set())
+    try:
+        return await relay.run()
+    finally:
+        orphaned.cancel()
+
+
+def main() -> int:
+    """The child's entry point."""
+    try:
+        return uvloop.run(_main(received()))
+    except PolicyRefused as error:
+        sys.stderr.write(f"{error}\n")
+        return BAD_NEWS
+    except (SettingsError, StoreError, CertificateError, WriteFailed, OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNUSABLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

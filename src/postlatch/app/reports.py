@@ -1,0 +1,56 @@
+"""Reports for mail that an operator gives up: the same ones that delivery makes when it gives up by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from postlatch.app import compose
+from postlatch.app.notices import Notices
+from postlatch.app.world import World
+from postlatch.delivery import facts, reports
+from postlatch.delivery.contract import Attempt, AttemptStatus
+from postlatch.delivery.outcomes import Ending
+from postlatch.delivery.ports import PreparedNotice
+from postlatch.model.address import parse_address
+from postlatch.spool.contract import Claim, OutcomeKind, SpoolError
+
+
+def notices_of(world: World) -> Notices:
+    """The relay's notices, or some for a command that runs without it."""
+    if world.relay is not None:
+        found: Notices = world.relay.notices
+        return found
+    return Notices(
+        clock=world.clock,
+        spool=world.spool,
+        limiter=world.limiter,
+        snapshot=lambda: world.policy.snapshot,
+        submit=world.writer.submit,
+        record=world.writer.record,
+        wake=lambda: None,
+        alert_recipients=lambda: [parse_address(text, smtputf8=True) for text in world.settings.alerts.to],
+    )
+
+
+async def bounce_notices(world: World, claims: Iterable[Claim], reply: str) -> list[PreparedNotice]:
+    """Prepared reports for the senders who may be told."""
+    config = compose.delivery_config(world.settings, ())
+    prepared = []
+    for claim in claims:
+        header = await _header(world, claim)
+        endings = [
+            Ending(recipient, OutcomeKind.BOUNCED, Attempt(recipient.number, AttemptStatus.PERMANENT, reply, "5.7.1", ""))
+            for recipient in claim.recipients
+        ]
+        for notice in reports.notices(config, claim.message, endings, header, world.now(), final=False):
+            ready = await notices_of(world).prepare(notice)
+            if ready is not None:
+                prepared.append(ready)
+    return prepared
+
+
+async def _header(world: World, claim: Claim) -> bytes:
+    try:
+        return (await facts.look(await world.spool.body(claim))).header
+    except (SpoolError, OSError):
+        return b""

@@ -1,0 +1,149 @@
+"""Everything that a relay, or a command without one, works with: opened once, closed in order."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from postlatch.accounts.authenticator import Authenticator, AuthSettings
+from postlatch.accounts.book import AccountBook
+from postlatch.accounts.known import KnownRecipients
+from postlatch.accounts.passwords import HashSettings
+from postlatch.app.clock import SystemClock
+from postlatch.app.policy import PolicyHolder
+from postlatch.journal.counters import Counters
+from postlatch.journal.seal import Sealer
+from postlatch.limits.limiter import Limiter
+from postlatch.model.clock import Clock
+from postlatch.model.events import Event
+from postlatch.model.ids import IdSource
+from postlatch.server.bans import BanList
+from postlatch.settings.tree import Settings
+from postlatch.spool.spool import Spool
+from postlatch.store import bans, counters, meta, rights
+from postlatch.store.database import open_database
+from postlatch.store.reader import Reader
+from postlatch.store.writer import Writer
+
+WRITER = "embedded"  # the name of the one chain of an embedded journal
+
+
+@dataclass(slots=True)
+class World:
+    """The parts, joined. ``relay`` is set in the process that serves."""
+
+    settings: Settings
+    clock: Clock
+    writer: Writer
+    reader: Reader
+    counters: Counters
+    book: AccountBook
+    authenticator: Authenticator
+    known: KnownRecipients
+    spool: Spool
+    limiter: Limiter
+    bans: BanList
+    policy: PolicyHolder
+    run: meta.Run
+    relay: Any = None
+    right_usage: dict[str, float] = field(default_factory=dict)
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self.clock.now()
+
+    async def submit(self, operations: Sequence[Any], *events: Event) -> list[Any]:
+        """Run operations and events in one durable transaction."""
+        return await self.writer.submit(operations, events)
+
+    def load_bans(self, connection: sqlite3.Connection) -> None:
+        """Take up the bans of the database."""
+        found = bans.load(connection)
+        self.bans.replace((ip_network(ban.network), ban.until if ban.until is not None else float("inf")) for ban in found)
+
+    async def close(self) -> None:
+        """Write all that was submitted and close the database."""
+        self.authenticator.close()
+        await self.writer.close()
+        self.reader.close()
+        self.spool.close()
+
+
+def prepare_directory(settings: Settings) -> None:
+    """Make the data directory, private to its user."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+async def open_world(settings: Settings, *, serving: bool, on_store_change: Any = None) -> World:
+    """Open the database and load everything; StoreError says what to do. ``serving`` starts a new run of the relay."""
+    clock = SystemClock()
+    path = settings.database
+    sealer = Sealer(WRITER, clock)
+    writer = Writer(lambda: open_database(path, create=True), sealer.seal, on_change=on_store_change or (lambda *_: None))
+    writer.start()
+    reader = Reader(path, monotonic=clock.monotonic)
+    counts = Counters()
+    run, secret = await writer.submit([meta.begin_run if serving else _no_run, _secret])
+    book = AccountBook()
+    await reader.read(book.load)
+    ids = IdSource(clock.now, secrets.randbits(22))
+    policy = PolicyHolder(settings, book, clock, stored=await reader.read(rights.load), suspended=await reader.read(suspended_rights))
+    world = World(
+        settings=settings,
+        clock=clock,
+        writer=writer,
+        reader=reader,
+        counters=counts,
+        book=book,
+        authenticator=_authenticator(settings, book, clock, secret),
+        known=KnownRecipients(reader.read, secret),
+        spool=Spool(bodies_of(settings), lambda domain: policy.snapshot.classify(domain), ids, run.epoch, now=clock.now, reader=reader),
+        limiter=Limiter(),
+        bans=BanList(),
+        policy=policy,
+        run=run,
+        right_usage=await reader.read(rights.load_usage),
+    )
+    world.limiter.load(await reader.read(counters.load), clock.now())
+    await reader.read(world.load_bans)
+    return world
+
+
+def bodies_of(settings: Settings) -> Path:
+    """The folder of large bodies."""
+    return settings.data_dir / "bodies"
+
+
+def _authenticator(settings: Settings, book: AccountBook, clock: Clock, secret: bytes) -> Authenticator:
+    chosen = settings.accounts
+    hashing = HashSettings(
+        memory=chosen.argon2.memory // 1024,
+        passes=chosen.argon2.time,
+        lanes=chosen.argon2.parallelism,
+        iterations=chosen.scram_iterations,
+    )
+    auth = AuthSettings(hashing=hashing, cache_seconds=chosen.cache_seconds)
+    return Authenticator(book, auth, clock=clock, random=secrets.token_bytes, salt_secret=secret)
+
+
+def _no_run(connection: sqlite3.Connection) -> meta.Run:
+    return meta.Run(int(meta.get(connection, "epoch") or 0), clean=True)
+
+
+def _secret(connection: sqlite3.Connection) -> bytes:
+    """The key of false salts and of digests: made once, and the same after every restart."""
+    stored = meta.get(connection, "salt_secret")
+    if stored is None:
+        stored = secrets.token_hex(32)
+        meta.put("salt_secret", stored)(connection)
+    return bytes.fromhex(stored)
+
+
+def suspended_rights(connection: sqlite3.Connection) -> frozenset[str]:
+    """Names of rights that are suspended."""
+    return frozenset(filter(None, (meta.get(connection, "suspended_rights") or "").split("\n")))

@@ -1,0 +1,157 @@
+"""One attempt: the recipients of one message at one next hop. Says what the hop said, or why it could not be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from postlatch.delivery.config import DeliveryConfig, Route, RouteKind
+from postlatch.delivery.contract import (
+    Attempt,
+    AttemptStatus,
+    Body,
+    ConnectFailed,
+    OutboundMessage,
+    OutboundRecipient,
+)
+from postlatch.delivery.dsn_fields import ascii_utf8
+from postlatch.delivery.facts import MAX_OWN_HOPS, BodyFacts, look, own_hops, was_delivered_to
+from postlatch.delivery.maildir_store import MaildirStore
+from postlatch.delivery.mx import RoutingFailed
+from postlatch.delivery.ports import PoolPort, SpoolPort
+from postlatch.delivery.replies import enhanced_of
+from postlatch.delivery.routes import Hop
+from postlatch.delivery.targets import Targets
+from postlatch.model.address import Address
+from postlatch.smtp import xtext
+from postlatch.spool.contract import Claim, QueuedRecipient
+
+LOOP_REPLY = "554 5.4.6 this message has been in this mailbox before"
+HOPS_REPLY = "554 5.4.6 this message has passed this host too often"
+SILENT_REPLY = "451 4.5.0 the next hop gave no answer for this recipient"
+
+
+class Carried(NamedTuple):
+    """One attempt for each recipient, in order. ``fault`` is the reply of a hop that could not be reached, else empty."""
+
+    attempts: list[Attempt]
+    header: bytes | None = None
+    fault: str = ""
+
+
+class Carrier:
+    """Carries claims to next hops."""
+
+    def __init__(self, spool: SpoolPort, pool: PoolPort, targets: Targets, maildir: MaildirStore) -> None:
+        self._spool = spool
+        self._pool = pool
+        self._targets = targets
+        self._maildir = maildir
+
+    async def carry(self, config: DeliveryConfig, hop: Hop, claim: Claim) -> Carried:
+        """Attempt all recipients of ``claim`` at ``hop``."""
+        body = await self._spool.body(claim)
+        facts = await look(body)
+        looped = loops(config.hostname, hop, claim.recipients, facts.header)
+        going = [recipient for recipient in claim.recipients if recipient.number not in looped] if looped else claim.recipients
+        if not going:
+            return Carried(_complete(claim.recipients, looped.values()), facts.header)
+        try:
+            attempts = await self._hand_over(config, hop, claim, going, body, facts)
+        except (ConnectFailed, RoutingFailed) as failure:
+            return _unreached(claim.recipients, going, looped, failure)
+        return Carried(_complete(claim.recipients, [*attempts, *looped.values()]), facts.header)
+
+    async def _hand_over(
+        self,
+        config: DeliveryConfig,
+        hop: Hop,
+        claim: Claim,
+        recipients: Sequence[QueuedRecipient],
+        body: Body,
+        facts: BodyFacts,
+    ) -> list[Attempt]:
+        message = claim.message
+        if isinstance(hop, Route) and hop.kind is RouteKind.MAILDIR:
+            return await self._maildir.deliver(hop.path, message, recipients, body)
+        outbound = OutboundMessage(
+            sender=message.sender,
+            params=message.params,
+            recipients=tuple(_outbound(recipient) for recipient in recipients),
+            body=body,
+            eight_bit=facts.eight_bit,
+            utf8_headers=facts.utf8_headers,
+        )
+        return await self._send(config, hop, outbound)
+
+    async def _send(self, config: DeliveryConfig, hop: Hop, message: OutboundMessage) -> list[Attempt]:
+        """Try the targets in turn until one of them takes part in a transaction."""
+        failure: ConnectFailed | None = None
+        for target in await self._targets.of(config, hop):
+            try:
+                attempts = await self._pool.deliver(target, message)
+            except ConnectFailed as error:
+                failure = error
+                self._targets.failed(target)
+                continue
+            self._targets.worked(target)
+            return attempts
+        assert failure is not None  # `of` never gives an empty list
+        raise failure
+
+
+def is_mailbox(hop: Hop) -> bool:
+    """True if a success there means that the message is in its mailbox."""
+    return isinstance(hop, Route) and hop.kind is not RouteKind.SMTP
+
+
+def loops(hostname: str, hop: Hop, recipients: Sequence[QueuedRecipient], header: bytes) -> dict[int, Attempt]:
+    """The recipients, by number, for whom delivery would go round in a circle, with the refusal of each."""
+    found = {}
+    for recipient in recipients:
+        reply = ""
+        if is_mailbox(hop) and was_delivered_to(header, recipient.address):
+            reply = LOOP_REPLY
+        elif _by_alias(recipient) and own_hops(header, hostname) > MAX_OWN_HOPS:
+            reply = HOPS_REPLY
+        if reply:
+            found[recipient.number] = Attempt(recipient.number, AttemptStatus.PERMANENT, reply, "5.4.6", "")
+    return found
+
+
+def _unreached(
+    recipients: Sequence[QueuedRecipient],
+    going: Sequence[QueuedRecipient],
+    looped: dict[int, Attempt],
+    failure: ConnectFailed | RoutingFailed,
+) -> Carried:
+    reply = failure.reply if isinstance(failure, ConnectFailed) else str(failure.reply)
+    permanent = isinstance(failure, RoutingFailed) and failure.reply.permanent
+    status = AttemptStatus.PERMANENT if permanent else AttemptStatus.TEMPORARY
+    enhanced = enhanced_of(reply, "4.4.1")
+    attempts = [Attempt(recipient.number, status, reply, enhanced, "") for recipient in going]
+    return Carried(_complete(recipients, [*attempts, *looped.values()]), fault="" if permanent else reply)
+
+
+def _complete(recipients: Sequence[QueuedRecipient], attempts: Iterable[Attempt]) -> list[Attempt]:
+    """One attempt a recipient, in their order. What nobody answered for was not delivered."""
+    said = {attempt.number: attempt for attempt in attempts}
+    return [said.get(r.number) or Attempt(r.number, AttemptStatus.TEMPORARY, SILENT_REPLY, "4.5.0", "") for r in recipients]
+
+
+def _by_alias(recipient: QueuedRecipient) -> bool:
+    return recipient.original is not None and recipient.original.key != recipient.address.key
+
+
+def _outbound(recipient: QueuedRecipient) -> OutboundRecipient:
+    params = recipient.params
+    if not params.orcpt and recipient.original is not None and _by_alias(recipient):
+        # RFC 3461 section 5.2.7.1: whoever expands an alias says whom the sender meant.
+        params = replace(params, orcpt=orcpt(recipient.original))
+    return OutboundRecipient(recipient.number, recipient.address, params)
+
+
+def orcpt(address: Address) -> str:
+    """The ORCPT value of an address."""
+    return f"utf-8;{ascii_utf8(address.text)}" if address.needs_smtputf8 else f"rfc822;{xtext.encode(address.text)}"

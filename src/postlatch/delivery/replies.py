@@ -1,0 +1,26 @@
+"""Replies of ours where no next hop has said anything."""
+
+from __future__ import annotations
+
+import re
+
+from postlatch.delivery.contract import Attempt, AttemptStatus
+from postlatch.spool.contract import QueuedRecipient
+
+_ENHANCED = re.compile(r"[245][0-9]{2}[ -]([245]\.[0-9]{1,3}\.[0-9]{1,3})\b")
+
+HELD = "451 4.7.0 held for the operator"
+BUSY = "451 4.4.5 too many messages wait for this destination"
+STOPPED = "451 4.3.2 this relay stopped during the attempt"
+BROKEN = "451 4.3.0 this relay could not make the attempt"
+
+
+def enhanced_of(reply: str, default: str) -> str:
+    """The RFC 3463 code in a reply's text, else ``default``."""
+    match = _ENHANCED.match(reply)
+    return match[1] if match else default
+
+
+def no_word(recipient: QueuedRecipient, reply: str) -> Attempt:
+    """An attempt that ended before a next hop could answer for this recipient."""
+    return Attempt(recipient.number, AttemptStatus.TEMPORARY, reply, enhanced_of(reply, "4.4.1"), "")

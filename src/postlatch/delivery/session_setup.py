@@ -1,0 +1,133 @@
+"""From a target to a session that takes work: connect, greeting, EHLO, TLS as demanded, EHLO again, login."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from postlatch.delivery.contract import ConnectFailed, Target, TlsPolicy
+from postlatch.delivery.login import LoginBroken, choose
+from postlatch.delivery.session import HandshakeFailed, Session, Timeouts
+from postlatch.delivery.tls import TlsContexts
+from postlatch.smtp.client_capabilities import Capabilities
+from postlatch.smtp.client_events import Challenge, LoginRefused, Ready, TlsRefused
+from postlatch.smtp.client_replies import MAX_TEXT, escape
+
+
+class Connect(Protocol):
+    """Makes a transport for a target, with the protocol that ``factory`` gives.
+
+    May raise OSError, or ConnectFailed to forbid an address: whatever the DNS says, this is the last gate before the packet.
+    """
+
+    async def __call__(self, target: Target, factory: Callable[[], asyncio.Protocol]) -> object:
+        """The result is not used: the transport comes with ``connection_made``."""
+        ...
+
+
+async def connect_directly(target: Target, factory: Callable[[], asyncio.Protocol]) -> object:
+    """The usual `Connect`: TCP to the numeric address, or the Unix socket. Forbids nothing."""
+    loop = asyncio.get_running_loop()
+    if target.path:
+        return await loop.create_unix_connection(factory, target.path)
+    return await loop.create_connection(factory, target.address, target.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialler:
+    """What it takes to open sessions. ``make`` gives a new one that is not connected yet."""
+
+    make: Callable[[], Session]
+    connect: Connect
+    timeouts: Timeouts
+    contexts: TlsContexts
+
+
+async def open_session(target: Target, dialler: Dialler) -> Session:
+    """A session that is ready for ``go_live``; ConnectFailed says why there is none."""
+    if target.username and target.tls is not TlsPolicy.VERIFY:
+        raise ConnectFailed("no password is sent without verified TLS", tls=True)
+    try:
+        return await _attempt(target, dialler, plain=False)
+    except HandshakeFailed as error:
+        if target.tls is not TlsPolicy.OPPORTUNISTIC:
+            raise ConnectFailed(error.reply, tls=True) from None
+    # Opportunistic TLS protects nobody from an active attacker, so failing it must not stop the mail either (RFC 7435).
+    session = await _attempt(target, dialler, plain=True)
+    session.fallback = True
+    return session
+
+
+async def _attempt(target: Target, dialler: Dialler, *, plain: bool) -> Session:
+    session = dialler.make()
+    try:
+        await _connect(target, dialler, session)
+        offered = (await session.ready()).capabilities
+        if not plain and not (target.path and target.tls is TlsPolicy.OPPORTUNISTIC):
+            offered = await _secure(target, dialler, session, offered)
+        if target.username:
+            await _log_in(target, session, offered)
+    except BaseException:
+        session.abort("given up")
+        raise
+    return session
+
+
+async def _connect(target: Target, dialler: Dialler, session: Session) -> None:
+    try:
+        async with asyncio.timeout(dialler.timeouts.connect):
+            await dialler.connect(target, lambda: session)
+    except TimeoutError:
+        raise ConnectFailed("connect timed out") from None
+    except OSError as error:
+        raise ConnectFailed(f"connect failed: {escape(error.strerror or type(error).__name__)}") from None
+
+
+async def _secure(target: Target, dialler: Dialler, session: Session, offered: Capabilities) -> Capabilities:
+    """Start TLS as the target's policy demands; the capabilities that hold from then on."""
+    demanded = target.tls is not TlsPolicy.OPPORTUNISTIC
+    if not offered.starttls:
+        if demanded:
+            raise ConnectFailed("STARTTLS is not offered", tls=True)
+        return offered
+    try:
+        event = await session.ask(session.engine.starttls)
+    except ConnectFailed as error:
+        raise ConnectFailed(error.reply, tls=True) from None
+    if isinstance(event, TlsRefused):
+        if demanded:
+            raise ConnectFailed(f"STARTTLS was refused: {event.reply}"[:MAX_TEXT], tls=True)
+        return offered
+    await session.handshake(dialler.contexts.of(target.tls), target.host or target.address, target.tls)
+    event = await session.ask(session.engine.tls_started)
+    assert isinstance(event, Ready)
+    return event.capabilities
+
+
+async def _log_in(target: Target, session: Session, offered: Capabilities) -> None:
+    """Log in. Only reached under ``verify``, whose handshake has succeeded."""
+    try:
+        mechanism = choose(offered.mechanisms, target.username, target.password)
+    except ValueError as error:
+        raise ConnectFailed(f"login failed: {error}") from None
+    if mechanism is None:
+        raise ConnectFailed("login failed: the server offers no mechanism that we know")
+    engine = session.engine
+    event = await session.ask(lambda: engine.auth(mechanism.name, mechanism.initial))
+    while isinstance(event, Challenge):
+        try:
+            # SCRAM hashes for as long as the server likes; the loop must not wait for it.
+            answer = await asyncio.to_thread(mechanism.answer, event.data)
+        except LoginBroken as error:
+            raise ConnectFailed(f"login failed: {error}") from None
+        event = await session.ask(_responder(session, answer))
+    if isinstance(event, LoginRefused):
+        raise ConnectFailed(f"login refused: {event.reply}"[:MAX_TEXT])
+    if not mechanism.complete:
+        raise ConnectFailed("login failed: the server ended it early")
+
+
+def _responder(session: Session, answer: bytes) -> Callable[[], None]:
+    return lambda: session.engine.auth_respond(answer)

@@ -1,0 +1,47 @@
+"""A claim is sorted by next hop before it waits, and again before it is attempted: rights end while mail is waiting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from postlatch.delivery.config import DeliveryConfig
+from postlatch.delivery.routes import Classify, Hold, Hop, Recheck, choose
+from postlatch.spool.contract import Claim, QueuedRecipient
+
+MAX_RECIPIENTS = 100  # of one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)
+
+
+class Sorted(NamedTuple):
+    """``going``: parts of a claim, each for one hop. ``held``: the part that must not go, and the reason for each."""
+
+    going: list[tuple[Hop, Claim]]
+    held: Claim | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def sort(config: DeliveryConfig, classify: Classify, recheck: Recheck, claim: Claim) -> Sorted:
+    """Where each recipient of ``claim`` goes now."""
+    if len(claim.recipients) == 1:
+        where = choose(config, classify, recheck, claim.message, claim.recipients[0])
+        return Sorted([], claim, (where.reason,)) if isinstance(where, Hold) else Sorted([(where, claim)])
+    groups: dict[Hop, list[QueuedRecipient]] = {}
+    held: list[QueuedRecipient] = []
+    reasons: list[str] = []
+    for recipient in claim.recipients:
+        where = choose(config, classify, recheck, claim.message, recipient)
+        if isinstance(where, Hold):
+            held.append(recipient)
+            reasons.append(where.reason)
+        else:
+            groups.setdefault(where, []).append(recipient)
+    going = [
+        (hop, _part(claim, group[start : start + MAX_RECIPIENTS]))
+        for hop, group in groups.items()
+        for start in range(0, len(group), MAX_RECIPIENTS)
+    ]
+    return Sorted(going, _part(claim, held) if held else None, tuple(reasons))
+
+
+def _part(claim: Claim, recipients: list[QueuedRecipient]) -> Claim:
+    return claim if len(recipients) == len(claim.recipients) else replace(claim, recipients=tuple(recipients))

@@ -1,0 +1,140 @@
+"""Claims and outcomes in the database.
+
+A row's ``due`` is the one mark of who has it: a time while the database has it, NULL while a claim in memory has it (or it is
+held, or final). So a claim costs one write, and after a crash the rows that were in somebody's hands are exactly known.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+from postlatch.spool.bodies import body_path
+from postlatch.spool.contract import Claim, Outcome, OutcomeKind, SpoolError
+from postlatch.spool.rows import RECIPIENT_COLUMNS, load_message, load_recipient
+from postlatch.store.writer import Operation
+
+_DUE = "SELECT message FROM recipients WHERE due <= ? ORDER BY due"
+_CLAIM = f"UPDATE recipients SET due = NULL WHERE message = ? AND due <= ? RETURNING {RECIPIENT_COLUMNS}"  # noqa: S608 - a constant
+# A row that no claim has (any more) is left alone: an outcome may be recorded twice when a commit's fate was unknown.
+_FINISH = """
+UPDATE recipients SET state = ?, due = ?, finished_at = ?, attempts = attempts + 1, last_reply = ?, last_remote = ?,
+  warned = max(warned, ?)
+WHERE message = ? AND number = ? AND due IS NULL AND state IN ('queued', 'deferred')
+"""
+_CLOSE = """
+UPDATE messages SET finished_at = ? WHERE id = ? AND finished_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM recipients WHERE message = messages.id AND finished_at IS NULL)
+"""
+_LOST_ROWS = """
+UPDATE recipients SET due = ? WHERE due IS NULL AND state IN ('queued', 'deferred')
+  AND message IN (SELECT id FROM messages WHERE finished_at IS NULL)
+  AND message || '.' || number NOT IN (SELECT value FROM json_each(?))
+"""
+_HOLD_ORPHANS = """
+UPDATE recipients SET state = 'held', last_reply = 'the database has lost this message'
+WHERE message = ? AND due IS NULL AND state IN ('queued', 'deferred')
+"""
+_FINAL = frozenset({OutcomeKind.DELIVERED, OutcomeKind.BOUNCED})
+
+
+def claim_due(limit: int, now: float, epoch: int) -> Operation[list[Claim]]:
+    """Claim what is due of up to ``limit`` messages, the longest waiting first."""
+
+    def run(connection: sqlite3.Connection) -> list[Claim]:
+        claims = [_claim(connection, message_id, now, epoch) for message_id in _due_messages(connection, limit, now)]
+        return [claim for claim in claims if claim is not None]
+
+    return run
+
+
+def _due_messages(connection: sqlite3.Connection, limit: int, now: float) -> list[int]:
+    """Read along the index of due times only as far as needed: the backlog may be a million rows."""
+    found: dict[int, None] = {}
+    cursor = connection.execute(_DUE, (now,))
+    for (message_id,) in cursor:
+        if message_id not in found and len(found) == limit:
+            break
+        found[message_id] = None
+    cursor.close()
+    return list(found)
+
+
+def _claim(connection: sqlite3.Connection, message_id: int, now: float, epoch: int) -> Claim | None:
+    rows = connection.execute(_CLAIM, (message_id, now)).fetchall()
+    message = load_message(connection, message_id)
+    if message is None:  # a damaged or hand-edited database: this must not stop all other mail
+        connection.execute(_HOLD_ORPHANS, (message_id,))
+        return None
+    return Claim(message, tuple(sorted(map(load_recipient, rows), key=lambda r: r.number)), epoch)
+
+
+def next_due(connection: sqlite3.Connection) -> float | None:
+    """A query: when the next recipient comes due; None if none will."""
+    found = connection.execute("SELECT min(due) FROM recipients WHERE due IS NOT NULL").fetchone()[0]
+    return None if found is None else float(found)
+
+
+def finish(claim: Claim, outcomes: Sequence[Outcome], now: float, bodies: Path) -> Operation[list[Path]]:
+    """Record outcomes; the result is the body file that nobody needs any more, if any, for removal after the commit."""
+    message_id = claim.message.message_id
+    rows = [_outcome_row(message_id, outcome, now) for outcome in outcomes]
+    final = any(outcome.kind in _FINAL for outcome in outcomes)
+    return partial(_finish, message_id=message_id, rows=rows, final=final, now=now, bodies=bodies)
+
+
+def _finish(
+    connection: sqlite3.Connection, *, message_id: int, rows: list[tuple[object, ...]], final: bool, now: float, bodies: Path
+) -> list[Path]:
+    for row in rows:
+        connection.execute(_FINISH, row)
+    return close_message(connection, message_id, now, bodies) if final else []
+
+
+def _outcome_row(message_id: int, outcome: Outcome, now: float) -> tuple[object, ...]:
+    if (outcome.kind is OutcomeKind.DEFERRED) != (outcome.next_attempt is not None):
+        raise SpoolError("a deferred recipient needs the time of its next attempt, and no other has one")
+    return (
+        outcome.kind,
+        outcome.next_attempt,
+        now if outcome.kind in _FINAL else None,
+        outcome.reply,
+        outcome.remote,
+        outcome.warned,
+        message_id,
+        outcome.number,
+    )
+
+
+def close_message(connection: sqlite3.Connection, message_id: int, now: float, bodies: Path) -> list[Path]:
+    """If no recipient is unfinished: mark the message finished and drop its body. Its body file, if it has one."""
+    if not connection.execute(_CLOSE, (now, message_id)).rowcount:
+        return []
+    if connection.execute("DELETE FROM bodies WHERE message = ?", (message_id,)).rowcount:
+        return []
+    return [body_path(bodies, message_id)]
+
+
+def recover(now: float, kept: Collection[tuple[int, int]]) -> Operation[int]:
+    """Make due every claimed row that is not among ``kept`` (message, number); returns how many there were."""
+    keys = json.dumps([f"{message}.{number}" for message, number in kept])
+
+    def run(connection: sqlite3.Connection) -> int:
+        return connection.execute(_LOST_ROWS, (now, keys)).rowcount
+
+    return run
+
+
+def purge(before: float, limit: int) -> Operation[int]:
+    """Forget up to ``limit`` messages that were finished before that time; returns how many."""
+
+    def run(connection: sqlite3.Connection) -> int:
+        sql = "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE finished_at < ? LIMIT ?) RETURNING id"
+        gone = connection.execute(sql, (before, limit)).fetchall()
+        connection.executemany("DELETE FROM recipients WHERE message = ?", gone)
+        return len(gone)
+
+    return run

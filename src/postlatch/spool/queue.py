@@ -1,0 +1,249 @@
+"""Looking at the queue: what `queue list` and `queue show` print, and the pages of the dashboard."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from postlatch.model.ids import format_id, parse_id
+from postlatch.spool.bodies import body_path
+from postlatch.spool.contract import RecipientState, SpoolError, StoredMessage
+from postlatch.spool.rows import load_message
+
+MAX_HEADER = 64 * 1024  # octets that `header` returns at most
+
+# ``active`` is not stored: it is what a row without a due time is while it is neither held nor final.
+_STATE = "CASE WHEN r.due IS NULL AND r.state IN ('queued', 'deferred') THEN 'active' ELSE r.state END"
+_SELECT = f"""
+SELECT m.id, r.number, r.address, m.sender, {_STATE}, r.attempts, r.due, r.last_reply, r.grant_reason, m.size,
+  m.account, m.received_at, r.grant_ref, r.destination, r.last_remote, r.possible_duplicate, r.finished_at
+FROM messages m CROSS JOIN recipients r ON r.message = m.id
+"""  # noqa: S608 - a constant
+_ORDER = "ORDER BY m.id, r.number LIMIT ?"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Which recipients. ``ids`` are message ids, or ``ID.n`` for one recipient; ``sender`` may be ``<>``; empty means any.
+
+    Without ``ids`` and ``state`` only recipients that are not final are meant. Addresses compare without case.
+    """
+
+    ids: tuple[str, ...] = ()
+    sender: str = ""
+    recipient: str = ""
+    domain: str = ""
+    state: RecipientState | None = None
+    account: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """True if it names nothing, that is, everything that is not final."""
+        return self == QueueFilter()
+
+
+class QueueRow(NamedTuple):
+    """One recipient as people see it. ``sender`` is ``<>`` for the null sender; ``next_attempt`` None if none is planned."""
+
+    message_id: int
+    number: int
+    recipient: str
+    sender: str
+    state: RecipientState
+    attempts: int
+    next_attempt: float | None
+    last_reply: str
+    grant: str | None
+    size: int
+    account: str
+    received_at: float
+    grant_ref: str
+    destination: str
+    last_remote: str
+    possible_duplicate: bool
+    finished_at: float | None
+
+    @property
+    def id(self) -> str:
+        """``MESSAGEID.n``."""
+        return f"{format_id(self.message_id)}.{self.number}"
+
+    def as_json(self) -> dict[str, str | int | None]:
+        """The row of `queue list --json` (DESIGN section 9)."""
+        return {
+            "id": self.id,
+            "message_id": format_id(self.message_id),
+            "recipient": self.recipient,
+            "sender": self.sender,
+            "state": str(self.state),
+            "attempts": self.attempts,
+            "next_attempt": None if self.next_attempt is None else _rfc3339(self.next_attempt),
+            "last_reply": self.last_reply,
+            "grant": self.grant,
+            "size": self.size,
+        }
+
+
+class ShownMessage(NamedTuple):
+    """One message with all its recipients."""
+
+    message: StoredMessage
+    recipients: tuple[QueueRow, ...]
+
+
+def parse_queue_id(text: str) -> tuple[int, int | None]:
+    """``MESSAGEID`` or ``MESSAGEID.n`` as numbers. SpoolError if it is neither."""
+    name, dot, number = text.strip().partition(".")
+    try:
+        message_id = parse_id(name)
+    except ValueError as error:
+        raise SpoolError(str(error)) from None
+    if not dot:
+        return message_id, None
+    if not (number.isascii() and number.isdigit() and len(number) <= 9):
+        raise SpoolError("a recipient is named like 01K3F9Q2ZB7NM.0")
+    return message_id, int(number)
+
+
+def list_recipients(connection: sqlite3.Connection, filters: QueueFilter, *, limit: int, after: str = "") -> list[QueueRow]:
+    """A query: one page in the order of message ids, from behind the row whose ``id`` is ``after``. SpoolError on a bad id."""
+    return select_rows(connection, filters, _states(filters), limit=limit, after=after)
+
+
+def _states(filters: QueueFilter) -> Sequence[RecipientState]:
+    if filters.state is not None:
+        return [filters.state]
+    return list(RecipientState) if filters.ids else OPEN_STATES
+
+
+OPEN_STATES = (RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.ACTIVE, RecipientState.HELD)
+
+
+def select_rows(
+    connection: sqlite3.Connection,
+    filters: QueueFilter,
+    states: Sequence[RecipientState],
+    *,
+    limit: int,
+    after: str = "",
+    due_after: float | None = None,
+) -> list[QueueRow]:
+    """The rows that match ``filters`` and are in one of ``states``, whatever ``filters.state`` says."""
+    clauses, params = _conditions(filters)
+    clauses.append(f"{_STATE} IN (SELECT value FROM json_each(?))")  # noqa: S608 - a constant
+    params.append(json.dumps(states))
+    if all(state in OPEN_STATES for state in states):
+        clauses.append("m.finished_at IS NULL")  # the index: history costs a listing of the queue nothing
+    if after:
+        message_id, number = parse_queue_id(after)
+        clauses += ["m.id >= ?", "(m.id, r.number) > (?, ?)"]
+        params += [message_id, message_id, number or 0]
+    if due_after is not None:
+        clauses.append("r.due > ?")
+        params.append(due_after)
+    sql = f"{_SELECT} WHERE {' AND '.join(clauses)} {_ORDER}"  # every clause is a constant of this file
+    return [_row(row) for row in connection.execute(sql, (*params, limit))]
+
+
+def _conditions(filters: QueueFilter) -> tuple[list[str], list[Any]]:
+    clauses: list[str] = []
+    params: list[Any] = []
+    if filters.ids:
+        condition, values = _named(filters.ids)
+        clauses.append(condition)
+        params += values
+    if filters.sender == "<>":
+        clauses.append("m.sender IS NULL")
+    for clause, value in (
+        ("m.sender = ? COLLATE NOCASE", "" if filters.sender == "<>" else filters.sender),
+        ("r.address = ? COLLATE NOCASE", filters.recipient),
+        ("r.domain = ?", filters.domain.lower()),
+        ("m.account = ?", filters.account),
+    ):
+        if value:
+            clauses.append(clause)
+            params.append(value)
+    return clauses, params
+
+
+def _named(ids: Sequence[str]) -> tuple[str, list[Any]]:
+    parsed = [parse_queue_id(text) for text in ids]
+    every = json.dumps([message for message, _ in parsed])
+    whole = json.dumps([message for message, number in parsed if number is None])
+    single = json.dumps([f"{message}.{number}" for message, number in parsed if number is not None])
+    condition = (
+        "m.id IN (SELECT value FROM json_each(?)) AND (m.id IN (SELECT value FROM json_each(?)) "
+        "OR m.id || '.' || r.number IN (SELECT value FROM json_each(?)))"
+    )
+    return condition, [every, whole, single]
+
+
+def _row(row: Sequence[Any]) -> QueueRow:
+    message_id, number, recipient, sender, state, *rest = row
+    attempts, due, last_reply, reason, size, account, received_at, ref, destination, remote, duplicate, finished_at = rest
+    return QueueRow(
+        message_id=message_id,
+        number=number,
+        recipient=recipient,
+        sender="<>" if sender is None else sender,
+        state=RecipientState(state),
+        attempts=attempts,
+        next_attempt=due,
+        last_reply=last_reply,
+        grant=reason,
+        size=size,
+        account=account,
+        received_at=received_at,
+        grant_ref=ref or "",
+        destination=destination,
+        last_remote=remote,
+        possible_duplicate=bool(duplicate),
+        finished_at=finished_at,
+    )
+
+
+def show(connection: sqlite3.Connection, message_id: int) -> ShownMessage | None:
+    """A query: a message and its recipients, final ones too; None if there is none of that id (any more)."""
+    message = load_message(connection, message_id)
+    if message is None:
+        return None
+    rows = connection.execute(f"{_SELECT} WHERE m.id = ? ORDER BY r.number", (message_id,))
+    return ShownMessage(message, tuple(_row(row) for row in rows))
+
+
+def header(connection: sqlite3.Connection, message_id: int, bodies: Path) -> bytes:
+    """A query: the header block without the empty line, at most 64 KiB; empty if the body is gone."""
+    row = connection.execute("SELECT substr(data, 1, ?) FROM bodies WHERE message = ?", (MAX_HEADER, message_id)).fetchone()
+    block = bytes(row[0]) if row is not None else _head_of(body_path(bodies, message_id))
+    if block.startswith(b"\r\n"):
+        return b""
+    end = block.find(b"\r\n\r\n")
+    return block if end < 0 else block[: end + 2]
+
+
+def _head_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_HEADER)
+    except OSError:
+        return b""
+
+
+def tally(connection: sqlite3.Connection) -> dict[RecipientState, int]:
+    """A query: how many recipients are in each state that is not final."""
+    counts = dict.fromkeys(OPEN_STATES, 0)
+    sql = f"""
+    SELECT {_STATE}, count(*) FROM messages m CROSS JOIN recipients r ON r.message = m.id
+    WHERE m.finished_at IS NULL AND r.finished_at IS NULL GROUP BY 1
+    """  # noqa: S608 - a constant
+    counts.update((RecipientState(state), count) for state, count in connection.execute(sql))
+    return counts
+
+
+def _rfc3339(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

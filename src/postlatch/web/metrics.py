@@ -1,0 +1,92 @@
+"""The catalogue of metrics, and the Prometheus text made from what was counted. Nothing is counted that is not in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+
+from postlatch.journal.counters import Sample
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metric(NamedTuple):
+    """One metric of the catalogue. ``labels`` in the order in which they are counted."""
+
+    type: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: Mapping[str, Metric] = {
+    "postlatch_messages_accepted_total": Metric("counter", "Messages committed to the queue and answered 250.", ("listener",)),
+    "postlatch_recipients_refused_total": Metric("counter", "Recipients answered 5xx, by rule.", ("listener", "rule")),
+    "postlatch_recipients_deferred_total": Metric("counter", "Recipients answered 4xx."),
+    "postlatch_connections_open": Metric("gauge", "Connections of clients that are open now.", ("listener",)),
+    "postlatch_connections_refused_total": Metric("counter", "Connections refused before the greeting.", ("listener", "rule")),
+    "postlatch_auth_total": Metric("counter", "Logins tried, by result.", ("result",)),
+    "postlatch_deliveries_total": Metric("counter", "Attempts to deliver to a recipient, by outcome.", ("outcome",)),
+    "postlatch_queue_recipients": Metric("gauge", "Recipients in the queue now, by state.", ("state",)),
+    "postlatch_queue_oldest_seconds": Metric("gauge", "Age of the oldest recipient that is neither final nor held."),
+    "postlatch_commit_seconds": Metric("histogram", "How long a commit took until it was on disk."),
+    "postlatch_commit_batch_size": Metric("histogram", "Submissions that one commit took."),
+    "postlatch_store_healthy": Metric("gauge", "1 while the database writes, else 0; mail is then answered 451."),
+    "postlatch_policy_version": Metric("gauge", "Version of the policy that is installed."),
+    "postlatch_policy_proved_timestamp_seconds": Metric("gauge", "When the installed policy was proved closed."),
+    "postlatch_limits_reached_total": Metric("counter", "Times that a limit was met.", ("limit",)),
+    "postlatch_certificate_expiry_timestamp_seconds": Metric("gauge", "When a listener's certificate ends.", ("listener",)),
+    "postlatch_alerts_total": Metric("counter", "Alerts raised, by kind.", ("kind",)),
+    "postlatch_process_resident_memory_bytes": Metric("gauge", "Memory in use, by process.", ("process",)),
+}
+
+
+class UnknownMetric(ValueError):
+    """Something was counted under a name, or with labels, that the catalogue does not have. A mistake in this program."""
+
+
+class _Samples(Collector):
+    """A collector over what was counted elsewhere."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+
+    def collect(self) -> Iterator[Family]:
+        by_name: dict[str, list[Sample]] = {}
+        for sample in self._samples:
+            by_name.setdefault(sample["name"], []).append(sample)
+        if unknown := by_name.keys() - METRICS.keys():
+            raise UnknownMetric(f"not in the catalogue: {', '.join(sorted(unknown))}")
+        for name, metric in METRICS.items():
+            yield _family(name, metric, by_name.get(name, ()))
+
+
+def _family(name: str, metric: Metric, samples: Iterable[Sample]) -> Family:
+    family = Family(name.removesuffix("_total"), metric.help, metric.type)
+    for sample in samples:
+        if len(sample["labels"]) != len(metric.labels):
+            raise UnknownMetric(f"{name} is counted with {len(sample['labels'])} labels, not {len(metric.labels)}")
+        labels = dict(zip(metric.labels, sample["labels"], strict=True))
+        if metric.type == "histogram":
+            _add_histogram(family, name, labels, sample)
+        else:
+            family.add_sample(name, labels, sample["value"])
+    return family
+
+
+def _add_histogram(family: Family, name: str, labels: dict[str, str], sample: Sample) -> None:
+    for bound, count in (*sample.get("buckets", ()), (math.inf, sample["value"])):
+        family.add_sample(f"{name}_bucket", {**labels, "le": "+Inf" if bound == math.inf else repr(float(bound))}, count)
+    family.add_sample(f"{name}_count", labels, sample["value"])
+    family.add_sample(f"{name}_sum", labels, sample.get("sum", 0.0))
+
+
+def exposition(samples: Sequence[Sample]) -> bytes:
+    """The Prometheus text format 0.0.4. Metrics of which nothing was counted have their HELP and TYPE. Raises UnknownMetric."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Samples(samples))
+    return generate_latest(registry)
