@@ -45,6 +45,7 @@ class CountingHasher:
         self.verified: list[str] = []  # the parameters of each hash that was checked
         self.hashed = 0
         self.fails = False
+        self.agrees = False
         self.gate: threading.Event | None = None
 
     def hash(self, secret: bytes, salt: bytes) -> str:
@@ -60,7 +61,7 @@ class CountingHasher:
             self.gate.wait(10)
         if self.fails:
             raise HashFailed("no memory")
-        return digest == _b64(hashlib.sha256(salt.encode() + secret).digest())
+        return self.agrees or digest == _b64(hashlib.sha256(salt.encode() + secret).digest())
 
     def outdated(self, encoded: str) -> bool:
         """True if ``encoded`` has other parameters."""

@@ -96,6 +96,13 @@ def test_a_decoy_is_a_hash_that_argon2_checks_and_denies() -> None:
     authenticator.close()
 
 
+def test_an_unknown_user_is_denied_even_if_the_hash_were_right(desk: Desk) -> None:
+    desk.hasher.agrees = True
+    authenticator = desk.authenticator()
+    for _ in range(2):
+        assert run(authenticator.verify("nobody@example.com", PASSWORD, CLIENT)) is None
+
+
 def test_a_right_password_is_remembered_for_five_minutes(desk: Desk) -> None:
     authenticator = desk.authenticator()
     for _ in range(3):

@@ -30,9 +30,9 @@ def vector(testdata: Path) -> dict[str, str]:
     return found
 
 
-def exchange(vector: dict[str, str]) -> ScramSha256:
+def exchange(vector: dict[str, str], *, known: bool = True) -> ScramSha256:
     verifier = scram_verifier(vector["password"].encode(), base64.b64decode(vector["salt_b64"]), int(vector["iterations"]))
-    return ScramSha256(lambda _login: Found(verifier, known=True), vector["server_nonce"])
+    return ScramSha256(lambda _login: Found(verifier, known=known), vector["server_nonce"])
 
 
 def test_the_exchange_of_rfc_7677(vector: dict[str, str]) -> None:
@@ -41,6 +41,13 @@ def test_the_exchange_of_rfc_7677(vector: dict[str, str]) -> None:
     assert mechanism.respond(vector["client_first"].encode()) == Challenge(vector["server_first"].encode())
     assert mechanism.respond(vector["client_final"].encode()) == Challenge(vector["server_final"].encode())
     assert mechanism.respond(b"") == Success("user")
+
+
+def test_a_decoy_is_denied_even_if_its_proof_were_right(vector: dict[str, str]) -> None:
+    mechanism = exchange(vector, known=False)
+    mechanism.start(vector["client_first"].encode())
+    answer = mechanism.respond(vector["client_final"].encode())
+    assert answer == Failure("user", malformed=False, reason="the proof is wrong")
 
 
 def spoiled_proof(final: str) -> str:
@@ -211,6 +218,7 @@ def test_after_a_change_of_parameters_decoys_have_old_and_new_ones_in_the_accoun
     authenticator = desk.authenticator(new)
     names = [f"nobody{i}@example.com" for i in range(400)]
     assert {server_first(authenticator, name)[1] for name in names} == {"i=4096"}
+    salts = {name: server_first(authenticator, name)[0] for name in names}
     seen: dict[str, list[str]] = {name: [] for name in names}
     for i in range(10):
         for name in names:
@@ -223,6 +231,7 @@ def test_after_a_change_of_parameters_decoys_have_old_and_new_ones_in_the_accoun
     # As an account does, each moves on once, and never back.
     assert all(history == sorted(history) for history in seen.values())
     assert {server_first(authenticator, name)[1] for name in names} == {"i=8000"}
+    assert all(server_first(authenticator, name)[0] != salt for name, salt in salts.items()), "new parameters, new salt"
 
 
 def test_a_short_secret_for_salts_is_refused() -> None:

@@ -37,11 +37,12 @@ class MemoryBody:
 
 @dataclass(frozen=True)
 class StreamBody:
-    """A body that comes in pieces."""
+    """A body that comes in pieces. ``reading`` is set with the first of them."""
 
     pieces: Sequence[bytes]
     data: bytes | None = None
     fails: bool = False
+    reading: asyncio.Event | None = None
 
     @property
     def size(self) -> int:
@@ -50,6 +51,8 @@ class StreamBody:
     async def chunks(self) -> AsyncIterator[bytes]:
         for piece in self.pieces:
             await asyncio.sleep(0)
+            if self.reading is not None:
+                self.reading.set()
             yield piece
         if self.fails:
             raise ValueError("the body's digest is wrong")

@@ -26,7 +26,7 @@ class Source:
         return self.asked, self.seconds
 
 
-def test_an_answer_is_kept_for_its_time():
+def test_an_answer_is_kept_for_its_time() -> None:
     async def scenario() -> None:
         clock, source = FakeClock(), Source()
         cache: SharedCache[str, int] = SharedCache(clock, 10)
@@ -40,7 +40,7 @@ def test_an_answer_is_kept_for_its_time():
     asyncio.run(scenario())
 
 
-def test_an_answer_of_no_duration_is_not_kept():
+def test_an_answer_of_no_duration_is_not_kept() -> None:
     async def scenario() -> None:
         source = Source(seconds=0)
         cache: SharedCache[str, int] = SharedCache(FakeClock(), 10)
@@ -49,7 +49,7 @@ def test_an_answer_of_no_duration_is_not_kept():
     asyncio.run(scenario())
 
 
-def test_a_jump_of_the_wall_clock_changes_nothing():
+def test_a_jump_of_the_wall_clock_changes_nothing() -> None:
     async def scenario() -> None:
         clock, source = FakeClock(), Source()
         cache: SharedCache[str, int] = SharedCache(clock, 10)
@@ -60,7 +60,7 @@ def test_a_jump_of_the_wall_clock_changes_nothing():
     asyncio.run(scenario())
 
 
-def test_many_who_want_the_same_ask_once():
+def test_many_who_want_the_same_ask_once() -> None:
     async def scenario() -> None:
         source = Source()
         source.gate.clear()
@@ -74,7 +74,7 @@ def test_many_who_want_the_same_ask_once():
     asyncio.run(scenario())
 
 
-def test_one_who_stops_waiting_does_not_take_the_answer_away():
+def test_one_who_stops_waiting_does_not_take_the_answer_away() -> None:
     async def scenario() -> None:
         source = Source()
         source.gate.clear()
@@ -91,7 +91,7 @@ def test_one_who_stops_waiting_does_not_take_the_answer_away():
     asyncio.run(scenario())
 
 
-def test_an_error_reaches_everyone_and_is_not_remembered():
+def test_an_error_reaches_everyone_and_is_not_remembered() -> None:
     async def scenario() -> None:
         source = Source()
         source.error = OSError("no")
@@ -104,7 +104,7 @@ def test_an_error_reaches_everyone_and_is_not_remembered():
     asyncio.run(scenario())
 
 
-def test_an_error_that_nobody_waits_for_is_no_complaint_of_the_loop():
+def test_an_error_that_nobody_waits_for_is_no_complaint_of_the_loop() -> None:
     async def scenario() -> list[object]:
         complaints: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
@@ -124,7 +124,7 @@ def test_an_error_that_nobody_waits_for_is_no_complaint_of_the_loop():
     assert asyncio.run(scenario()) == []
 
 
-def test_the_cache_is_bounded_and_drops_the_oldest():
+def test_the_cache_is_bounded_and_drops_the_oldest() -> None:
     clock = FakeClock()
     cache: SharedCache[int, int] = SharedCache(clock, 100)
     for number in range(1000):
@@ -134,7 +134,7 @@ def test_the_cache_is_bounded_and_drops_the_oldest():
     assert kept == list(range(kept[0], 1000))
 
 
-def test_what_is_forgotten_is_asked_again():
+def test_what_is_forgotten_is_asked_again() -> None:
     async def scenario() -> None:
         source = Source()
         cache: SharedCache[str, int] = SharedCache(FakeClock(), 10)

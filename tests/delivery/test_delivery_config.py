@@ -22,7 +22,7 @@ from postlatch.delivery.contract import TlsPolicy
         ("smtp://bücher.example:25", Route(RouteKind.SMTP, "xn--bcher-kva.example", 25)),
     ],
 )
-def test_a_route_is_read(text: str, route: Route):
+def test_a_route_is_read(text: str, route: Route) -> None:
     assert parse_route(text) == route
     if text.isascii():
         assert parse_route(str(route)) == route
@@ -54,30 +54,30 @@ def test_a_route_is_read(text: str, route: Route):
         ("lmtp+unix:///" + "a" * 107, "at most 107"),
     ],
 )
-def test_a_text_that_is_no_route_says_what_would_be_right(text: str, why: str):
+def test_a_text_that_is_no_route_says_what_would_be_right(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_route(text)
 
 
-def test_a_relative_maildir_is_relative_to_the_configuration():
+def test_a_relative_maildir_is_relative_to_the_configuration() -> None:
     assert parse_route("maildir:data/mail", base=Path("/etc/postlatch")).path == "/etc/postlatch/data/mail"
     assert parse_route("maildir:/srv/mail", base=Path("/etc/postlatch")).path == "/srv/mail"
 
 
 @pytest.mark.parametrize("tls", [TlsPolicy.OPPORTUNISTIC, TlsPolicy.REQUIRED])
-def test_a_password_needs_a_verified_server(tls: TlsPolicy):
+def test_a_password_needs_a_verified_server(tls: TlsPolicy) -> None:
     with pytest.raises(ValueError, match="verify"):
         parse_route("smtp://relay.example:587", tls=tls, username="me", password="secret")
     assert parse_route("smtp://relay.example:587", tls=TlsPolicy.VERIFY, username="me", password="secret").username == "me"
 
 
-def test_a_password_is_not_shown():
+def test_a_password_is_not_shown() -> None:
     route = parse_route("smtp://relay.example:587", tls=TlsPolicy.VERIFY, username="me", password="secret")
     assert "secret" not in f"{route} {route!r}"
 
 
 @pytest.mark.parametrize("place", ["relay", "outbound", "smarthost"])
-def test_mail_that_leaves_cannot_go_to_a_maildir(place: str):
+def test_mail_that_leaves_cannot_go_to_a_maildir(place: str) -> None:
     route = parse_route("maildir:data")
     settings: dict[str, object] = {place: route if place == "smarthost" else {"branch.example": route}}
     with pytest.raises(ValueError, match="domain of ours"):

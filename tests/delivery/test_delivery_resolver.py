@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from typing import cast
 
@@ -15,6 +15,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
+import uvloop
 
 from postlatch.delivery.resolver import DnsResolver, parse_server
 from postlatch.model.dns import DnsError, MxRecord
@@ -71,15 +72,15 @@ class Server(asyncio.DatagramProtocol):
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
         if isinstance(answer, str):
-            return self.failure(answer, response, name)
+            return self.failure(answer, response)
         records, ttl = answer
         response.answer.append(dns.rrset.from_text(question.name, ttl, "IN", kind, *records))
-        if truncate and len(response.to_wire()) > 1232:
+        if truncate and len(response.to_wire(max_size=65_535)) > 1232:
             response.answer.clear()
             response.flags |= dns.flags.TC
-        return [response.to_wire()]
+        return [response.to_wire(max_size=65_535)]
 
-    def failure(self, how: str, response: dns.message.Message, name: str) -> list[bytes]:
+    def failure(self, how: str, response: dns.message.Message) -> list[bytes]:
         if how == "SILENT":
             return []
         if how == "GARBAGE":
@@ -144,55 +145,65 @@ def failure(question: Callable[[DnsResolver], Awaitable[object]], lifetime: floa
     return failed.value
 
 
-def test_mx_records_come_with_plain_lower_case_names():
+def test_mx_records_come_with_plain_lower_case_names() -> None:
     assert sorted(ask(lambda dns: dns.mx("Dest.Example."))) == [  # type: ignore[call-overload]
         MxRecord(10, "mx1.dest.example"),
         MxRecord(20, "mx2.dest.example"),
     ]
 
 
-def test_a_null_mx_has_an_empty_name():
+def test_a_null_mx_has_an_empty_name() -> None:
     assert ask(lambda dns: dns.mx("null.example")) == [MxRecord(0, "")]
 
 
-def test_both_families_come_together():
+def test_both_families_come_together() -> None:
     assert ask(lambda dns: dns.addresses("dest.example")) == [ip_address("2001:db8::1"), ip_address("192.0.2.1")]
     assert ask(lambda dns: dns.addresses("four.example")) == [ip_address("192.0.2.4")]
 
 
-def test_one_failing_family_is_no_failure_if_the_other_has_addresses():
+def test_one_failing_family_is_no_failure_if_the_other_has_addresses() -> None:
     assert ask(lambda dns: dns.addresses("half.example")) == [ip_address("192.0.2.4")]
     assert failure(lambda dns: dns.addresses("sick.example")).temporary
 
 
-def test_the_strings_of_a_txt_record_are_joined():
+def test_the_strings_of_a_txt_record_are_joined() -> None:
     assert ask(lambda dns: dns.txt("dest.example")) == [b"v=spf1 -all", b"other"]
 
 
-def test_what_does_not_fit_into_a_datagram_comes_over_tcp():
+def test_it_works_on_the_loop_that_the_program_runs_on() -> None:
+    async def scenario() -> None:
+        async with running(FakeClock()) as (resolver, _):
+            assert await resolver.addresses("four.example") == [ip_address("192.0.2.4")]
+            assert len(await resolver.txt("big.example")) == len(BIG)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+
+
+def test_what_does_not_fit_into_a_datagram_comes_over_tcp() -> None:
     assert len(ask(lambda dns: dns.txt("big.example"))) == len(BIG)  # type: ignore[arg-type]
 
 
-def test_a_name_without_the_type_has_an_empty_answer():
+def test_a_name_without_the_type_has_an_empty_answer() -> None:
     assert ask(lambda dns: dns.mx("empty.example")) == []
     assert ask(lambda dns: dns.addresses("empty.example")) == []
 
 
 @pytest.mark.parametrize("name", ["missing.example", "a" * 64 + ".example", "two..dots.example", ""])
-def test_only_a_name_that_does_not_exist_fails_for_good(name: str):
+def test_only_a_name_that_does_not_exist_fails_for_good(name: str) -> None:
     if name:
         assert not failure(lambda dns: dns.addresses(name)).temporary
         assert not failure(lambda dns: dns.mx(name)).temporary
 
 
 @pytest.mark.parametrize("name", ["servfail", "refused", "garbage", "silent", "other", "loop"])
-def test_every_other_failure_may_heal(name: str):
+def test_every_other_failure_may_heal(name: str) -> None:
     error = failure(lambda dns: dns.mx(f"{name}.example"), lifetime=0.4)
     assert error.temporary
     assert "DNS answer for MX" in str(error)
 
 
-def test_a_server_that_is_not_there_is_a_temporary_failure():
+def test_a_server_that_is_not_there_is_a_temporary_failure() -> None:
     async def scenario() -> None:
         await DnsResolver.of_servers(["127.0.0.1:1"], FakeClock(), lifetime=0.3).mx("dest.example")
 
@@ -201,7 +212,7 @@ def test_a_server_that_is_not_there_is_a_temporary_failure():
     assert failed.value.temporary
 
 
-def test_answers_are_kept_for_their_ttl_within_bounds():
+def test_answers_are_kept_for_their_ttl_within_bounds() -> None:
     async def scenario() -> None:
         clock = FakeClock()
         async with running(clock) as (resolver, server):
@@ -209,13 +220,15 @@ def test_answers_are_kept_for_their_ttl_within_bounds():
             async def asked(name: str, after: float) -> int:
                 before = len(server.asked)
                 clock.advance(after)
-                try:
+                with suppress(DnsError):
                     await resolver.addresses(name)
-                except DnsError:
-                    pass
                 return len(server.asked) - before
 
-            assert [await asked("dest.example", 0), await asked("DEST.example.", 59), await asked("dest.example", 2)] == [2, 0, 2]
+            assert [await asked("dest.example", 0), await asked("DEST.example.", 59), await asked("dest.example", 2)] == [
+                2,
+                0,
+                2,
+            ]
             assert [await asked("forever.example", 0), await asked("forever.example", 299)] == [2, 0]
             assert await asked("forever.example", 3302) == 2  # a TTL of 68 years is an hour here
             assert [await asked("missing.example", 0), await asked("missing.example", 299)] == [2, 0]
@@ -225,7 +238,7 @@ def test_answers_are_kept_for_their_ttl_within_bounds():
     asyncio.run(scenario())
 
 
-def test_a_failure_is_not_kept():
+def test_a_failure_is_not_kept() -> None:
     async def scenario() -> None:
         async with running(FakeClock()) as (resolver, server):
             for _ in range(2):
@@ -236,7 +249,7 @@ def test_a_failure_is_not_kept():
     asyncio.run(scenario())
 
 
-def test_a_hundred_who_ask_at_once_are_one_question():
+def test_a_hundred_who_ask_at_once_are_one_question() -> None:
     async def scenario() -> None:
         async with running(FakeClock()) as (resolver, server):
             await asyncio.gather(*(resolver.mx("dest.example") for _ in range(100)))
@@ -255,11 +268,13 @@ def test_a_hundred_who_ask_at_once_are_one_question():
         ("2001:db8::1", ("2001:db8::1", 53)),
     ],
 )
-def test_a_name_server_is_an_address_with_or_without_a_port(text: str, server: tuple[str, int]):
+def test_a_name_server_is_an_address_with_or_without_a_port(text: str, server: tuple[str, int]) -> None:
     assert parse_server(text) == server
 
 
-@pytest.mark.parametrize("text", ["", "dns.example", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000", "1.2.3", "[1.2.3.4]x", "::1:x"])
-def test_anything_else_is_no_name_server(text: str):
+@pytest.mark.parametrize(
+    "text", ["", "dns.example", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000", "1.2.3", "[1.2.3.4]x", "::1:x"]
+)
+def test_anything_else_is_no_name_server(text: str) -> None:
     with pytest.raises(ValueError, match="is not a"):
         parse_server(text)

@@ -38,7 +38,7 @@ def via_smarthost() -> DeliveryConfig:
     return DeliveryConfig("mx.example.com", outbound=CONFIG.outbound, local=CONFIG.local, smarthost=SMARTHOST)
 
 
-def test_each_domain_goes_its_own_way():
+def test_each_domain_goes_its_own_way() -> None:
     assert where(local("alice@example.com")) == MAILDIR
     assert where(recipient("x@branch.example", destination=Destination.RELAY, reason=GrantReason.RELAY_DOMAIN)) == BRANCH
     assert where(recipient("x@partner.example")) == PARTNER
@@ -46,18 +46,18 @@ def test_each_domain_goes_its_own_way():
     assert where(recipient("x@[192.0.2.1]")) == UseMx("[192.0.2.1]")
 
 
-def test_a_route_goes_before_the_smarthost_and_the_smarthost_before_mx():
+def test_a_route_goes_before_the_smarthost_and_the_smarthost_before_mx() -> None:
     assert where(recipient("x@partner.example"), via_smarthost()) == PARTNER
     assert where(recipient("x@elsewhere.example"), via_smarthost()) == SMARTHOST
     assert where(local("alice@example.com"), via_smarthost()) == MAILDIR
 
 
-def test_a_suffix_never_matches():
+def test_a_suffix_never_matches() -> None:
     assert where(recipient("x@sub.partner.example")) == UseMx("sub.partner.example")
     assert where(recipient("x@notpartner.example")) == UseMx("notpartner.example")
 
 
-def test_mail_for_a_domain_that_is_no_longer_ours_is_held_and_never_sent_on():
+def test_mail_for_a_domain_that_is_no_longer_ours_is_held_and_never_sent_on() -> None:
     held = where(local("alice@gone.example"))
     assert isinstance(held, Hold)
     assert "no longer is" in held.reason
@@ -66,35 +66,35 @@ def test_mail_for_a_domain_that_is_no_longer_ours_is_held_and_never_sent_on():
     assert isinstance(where(recipient("alice@gone.example", destination=Destination.LOCAL)), Hold)
 
 
-def test_mail_for_a_relay_domain_never_falls_back_to_mx():
+def test_mail_for_a_relay_domain_never_falls_back_to_mx() -> None:
     stored = recipient("x@gone.example", destination=Destination.RELAY, reason=GrantReason.RELAY_DOMAIN)
     assert isinstance(where(stored), Hold)
     assert isinstance(where(stored, via_smarthost()), Hold)
 
 
-def test_mail_of_an_account_for_a_former_relay_domain_may_leave_as_foreign():
+def test_mail_of_an_account_for_a_former_relay_domain_may_leave_as_foreign() -> None:
     assert where(recipient("x@gone.example", destination=Destination.RELAY)) == UseMx("gone.example")
 
 
-def test_a_foreign_domain_that_became_ours_is_delivered_here():
+def test_a_foreign_domain_that_became_ours_is_delivered_here() -> None:
     assert where(recipient("alice@example.com")) == MAILDIR
 
 
-def test_a_domain_of_ours_without_a_route_is_held():
+def test_a_domain_of_ours_without_a_route_is_held() -> None:
     held = where(local("alice@orphan.example"))
     assert held == Hold("the configuration has no route for orphan.example")
 
 
-def test_nothing_without_a_grant_ever_leaves():
+def test_nothing_without_a_grant_ever_leaves() -> None:
     assert isinstance(where(recipient("x@elsewhere.example", reason=None)), Hold)
 
 
 @pytest.mark.parametrize("domain", ["", "EXAMPLE.com", "[127.0.0.1]"])
-def test_route_for_an_odd_domain_is_not_a_local_route(domain: str):
+def test_route_for_an_odd_domain_is_not_a_local_route(domain: str) -> None:
     assert isinstance(route_for(CONFIG, Destination.LOCAL, domain), Hold)
 
 
-def test_a_grant_that_no_longer_holds_keeps_the_mail_here():
+def test_a_grant_that_no_longer_holds_keeps_the_mail_here() -> None:
     def suspended(one: QueuedRecipient, _message: StoredMessage) -> str | None:
         return f"account {one.grant_ref} is suspended"
 
@@ -102,7 +102,7 @@ def test_a_grant_that_no_longer_holds_keeps_the_mail_here():
     assert choose(CONFIG, classify, suspended, message(), local()) == MAILDIR  # a stranger's mail has no grant
 
 
-def test_a_claim_is_sorted_by_next_hop():
+def test_a_claim_is_sorted_by_next_hop() -> None:
     people = (
         recipient("a@elsewhere.example", 0),
         local("alice@example.com", 1),
@@ -120,13 +120,13 @@ def test_a_claim_is_sorted_by_next_hop():
     assert len(result.reasons) == 1
 
 
-def test_a_claim_for_one_hop_stays_whole():
+def test_a_claim_for_one_hop_stays_whole() -> None:
     whole = claim(recipient("a@elsewhere.example", 0), recipient("b@elsewhere.example", 1), message=message())
     [(_, part)] = sort(CONFIG, classify, good, whole).going
     assert part is whole
 
 
-def test_no_transaction_has_more_recipients_than_every_server_takes():
+def test_no_transaction_has_more_recipients_than_every_server_takes() -> None:
     people = [recipient(f"u{number}@elsewhere.example", number) for number in range(2 * MAX_RECIPIENTS + 1)]
     parts = sort(CONFIG, classify, good, claim(*people, message=message())).going
     assert [len(part.recipients) for _, part in parts] == [MAX_RECIPIENTS, MAX_RECIPIENTS, 1]

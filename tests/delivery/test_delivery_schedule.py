@@ -16,7 +16,7 @@ RECEIVED = 1_767_225_600.0
 @pytest.mark.parametrize(
     ("attempts", "minutes"), [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60), (7, 120), (8, 240), (9, 240), (500, 240)]
 )
-def test_the_delay_grows_from_five_minutes_to_four_hours(attempts: int, minutes: int):
+def test_the_delay_grows_from_five_minutes_to_four_hours(attempts: int, minutes: int) -> None:
     assert next_attempt(STEADY, attempts, RECEIVED, RECEIVED + 10, Random(1)) == RECEIVED + 10 + minutes * MINUTE
 
 
@@ -25,7 +25,7 @@ def test_the_delay_grows_from_five_minutes_to_four_hours(attempts: int, minutes:
     age=st.floats(min_value=-DAY, max_value=20 * DAY),
     seed=st.integers(),
 )
-def test_an_attempt_lies_in_the_future_and_within_the_life_of_the_message(attempts: int, age: float, seed: int):
+def test_an_attempt_lies_in_the_future_and_within_the_life_of_the_message(attempts: int, age: float, seed: int) -> None:
     now = RECEIVED + age
     at = next_attempt(POLICY, attempts, RECEIVED, now, Random(seed))
     if now >= RECEIVED + POLICY.max_age:
@@ -37,7 +37,7 @@ def test_an_attempt_lies_in_the_future_and_within_the_life_of_the_message(attemp
 
 
 @given(attempts=st.integers(min_value=1, max_value=20), seed=st.integers())
-def test_jitter_stays_within_a_fifth_either_way(attempts: int, seed: int):
+def test_jitter_stays_within_a_fifth_either_way(attempts: int, seed: int) -> None:
     plain = next_attempt(STEADY, attempts, RECEIVED, RECEIVED, Random(seed))
     varied = next_attempt(POLICY, attempts, RECEIVED, RECEIVED, Random(seed))
     assert plain is not None
@@ -45,19 +45,19 @@ def test_jitter_stays_within_a_fifth_either_way(attempts: int, seed: int):
     assert 0.8 * (plain - RECEIVED) - 0.001 <= varied - RECEIVED <= 1.2 * (plain - RECEIVED) + 0.001
 
 
-def test_messages_that_failed_together_do_not_come_back_together():
+def test_messages_that_failed_together_do_not_come_back_together() -> None:
     random = Random(7)
     times = {next_attempt(POLICY, 1, RECEIVED, RECEIVED, random) for _ in range(100)}
     assert len(times) > 90
 
 
-def test_the_last_attempt_falls_on_the_end_of_the_messages_life():
+def test_the_last_attempt_falls_on_the_end_of_the_messages_life() -> None:
     now = RECEIVED + POLICY.max_age - 60
     assert next_attempt(POLICY, 30, RECEIVED, now, Random(1)) == RECEIVED + POLICY.max_age
     assert next_attempt(POLICY, 31, RECEIVED, RECEIVED + POLICY.max_age, Random(1)) is None
 
 
-def test_a_message_that_the_clock_puts_into_the_future_is_tried_like_a_new_one():
+def test_a_message_that_the_clock_puts_into_the_future_is_tried_like_a_new_one() -> None:
     at = next_attempt(STEADY, 1, RECEIVED + 9 * DAY, RECEIVED, Random(1))
     assert at == RECEIVED + 5 * MINUTE
 
@@ -65,11 +65,11 @@ def test_a_message_that_the_clock_puts_into_the_future_is_tried_like_a_new_one()
 @pytest.mark.parametrize(
     ("age", "warned", "due"), [(0, False, False), (4 * HOUR - 1, False, False), (4 * HOUR, False, True), (DAY, True, False)]
 )
-def test_a_late_message_is_reported_once_after_four_hours(age: float, warned: bool, due: bool):
+def test_a_late_message_is_reported_once_after_four_hours(age: float, warned: bool, due: bool) -> None:
     assert warn_due(POLICY, RECEIVED, RECEIVED + age, warned=warned) is due
 
 
 @pytest.mark.parametrize("bad", [{"delays": ()}, {"delays": (0.0,)}, {"jitter": 1.0}, {"jitter": -0.1}, {"max_age": 0.0}])
-def test_a_policy_that_would_spin_or_never_try_is_refused(bad: dict[str, object]):
+def test_a_policy_that_would_spin_or_never_try_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be above zero"):
         RetryPolicy(**bad)  # type: ignore[arg-type]

@@ -132,6 +132,15 @@ def test_a_gap_of_several_batches_is_told_once() -> None:
     assert failures(journal) == "Events 4 to 6 are missing.\nEvents 7 to 9 are missing."
 
 
+def test_a_gap_at_the_end_of_a_segment_hides_nothing_in_the_next() -> None:
+    journal = three_days()
+    journal.tamper("DELETE FROM journal_batches WHERE first_seq = 11")
+    journal.on_payload(13, lambda payload: payload.replace(b"elsewhere", b"elsewhore"))
+    text = failures(journal)
+    assert "Events 11 to 12 are missing." in text
+    assert "(events 13 to 15" in text
+
+
 def test_two_batches_that_changed_places_are_both_named() -> None:
     journal = Journal()
     journal.write(2, 2, 2)
@@ -177,13 +186,34 @@ def test_a_pruned_segment_behind_a_kept_one_is_named() -> None:
     assert "an older one is still there" in failures(journal)
 
 
-def test_values_of_another_type_in_a_table_that_lets_them_are_named_and_not_printed() -> None:
+def test_tables_that_hold_anything_are_not_ours() -> None:
     journal = three_days()
-    journal.db.executescript("CREATE TABLE loose AS SELECT * FROM journal_batches; DROP TABLE journal_batches;")
-    journal.db.executescript("ALTER TABLE loose RENAME TO journal_batches;")
-    journal.db.execute("UPDATE journal_batches SET batch = ? WHERE first_seq = 7", ("\x1b[31mred",))
+    journal.db.executescript(LOOSE)
+    assert failures(journal) == "The tables of the journal are not those that Postlatch made."
+
+
+LOOSE = """
+CREATE TABLE loose AS SELECT * FROM journal_batches;
+DROP TABLE journal_batches;
+ALTER TABLE loose RENAME TO journal_batches;
+"""
+
+
+@pytest.mark.parametrize("column", ["last_seq", "batch", "writer", "first_at", "hash", "keys", "payload"])
+@pytest.mark.parametrize("value", ["\x1b[31mred", None, b"\x1b", 1.5, 2**62])
+def test_values_that_a_table_of_ours_cannot_hold_are_a_failure_and_not_a_traceback(column: str, value: object) -> None:
+    journal = three_days()
+    (strict,) = journal.db.execute("SELECT sql FROM sqlite_schema WHERE name = 'journal_batches'").fetchone()
+    journal.db.executescript(LOOSE)
+    journal.db.execute(f"UPDATE journal_batches SET {column} = ? WHERE first_seq = 7", (value,))
+    journal.db.execute("PRAGMA writable_schema = ON")
+    strict = (
+        strict.replace("NOT NULL", "").replace("CHECK", "-- ").replace("first_seq INTEGER PRIMARY KEY", "first_seq INTEGER", 1)
+    )
+    journal.db.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'journal_batches'", (strict,))
+    journal.db.execute("PRAGMA writable_schema = RESET")
     text = failures(journal)
-    assert "The batch of event 7 was changed: a value is of the wrong type." in text
+    assert text
     assert "\x1b" not in text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -158,15 +159,48 @@ def test_a_short_log_decides_exactly_as_counting_every_event_does(amount: int, r
             events.append((now, cost))
 
 
-@settings(max_examples=60)
-@given(st.lists(st.floats(0, 0.05, allow_subnormal=False), min_size=100, max_size=400))
-def test_a_log_is_bounded_even_when_everything_is_counted_past_the_limit(shares: list[float]) -> None:
+@pytest.mark.parametrize("amount", [100, 200, 1000])
+@pytest.mark.parametrize("pace", [1, 2.5, 7, 20])
+def test_no_hour_of_a_dense_stream_holds_more_than_the_amount(amount: int, pace: float) -> None:
+    window = Window(Limit(amount, HOUR, ""))
+    admitted: deque[float] = deque()
+    total = 0
+    for i in range(int(3 * HOUR / pace)):
+        now = START + i * pace
+        # Evenly at first, then as much as there is room for: where a slot frees too early, this falls in.
+        for _ in range(1 if i * pace < HOUR else amount):
+            if not admits(window, now, 1):
+                break
+            admitted.append(now)
+            total += 1
+        while admitted and admitted[0] <= now - HOUR:
+            admitted.popleft()
+        assert len(admitted) <= amount
+    # Nor is it so careful as to starve anybody: three windows, each short by two slots at most.
+    assert total >= min(3 * amount * (1 - 2 / COARSE), 3 * HOUR / pace) - 1
+
+
+@pytest.mark.parametrize("pace", [0.01, 0.7, 7, 55, 57])
+def test_a_log_is_bounded_even_when_everything_is_counted_past_the_limit(pace: float) -> None:
     window = Window(Limit(3, HOUR, ""))
-    now = START
-    for share in shares:
-        now += share * HOUR
-        window.add(now, 1)
-        assert len(json.loads(json.dumps(window.dump()))[1]) <= MAX_ENTRIES
+    longest = 0
+    for i in range(3000):
+        window.add(START + i * pace, 1)
+        if i % 100 == 0:
+            longest = max(longest, len(json.loads(json.dumps(window.dump()))[1]))
+    assert longest <= MAX_ENTRIES
+    window.restore(window.dump())
+
+
+def test_a_clock_that_goes_back_to_an_earlier_entry_joins_it() -> None:
+    window = Window(Limit(5, HOUR, ""))
+    for second in (0, 10, 20):
+        window.add(START + second, 1)
+    assert window.retry_at(START, 3) == START + HOUR
+    other = Window(Limit(5, HOUR, ""))
+    other.restore(json.loads(json.dumps(window.dump())))
+    assert other.retry_at(START, 3) == START + HOUR
+    assert other.dump()[1] == [3]
 
 
 def test_a_long_log_refuses_for_a_sixty_fourth_of_the_window_longer_at_most() -> None:
@@ -190,7 +224,8 @@ def test_charging_past_a_minutes_limit_locks_out_for_no_longer_than_the_minute()
     bucket = Gcra(parse_limit("10/minute"))
     for _ in range(10_000):
         bucket.add(START, 7)
-    assert bucket.retry_at(START, 10) == START + 60
+    assert bucket.retry_at(START + 30, 10) == START + 60
+    assert bucket.retry_at(START + 60, 10) == 0.0
 
 
 def test_a_cost_above_the_amount_never_fits_and_says_a_window() -> None:

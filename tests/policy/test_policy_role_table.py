@@ -170,16 +170,16 @@ RCPT: list[tuple[str, str, Case, str]] = [
 
 
 @pytest.mark.parametrize(("listener", "case", "expected"), MAIL)
-def test_mail_is_answered_as_the_role_table_says(listener: str, case: Case, expected: str):
+def test_mail_is_answered_as_the_role_table_says(listener: str, case: Case, expected: str) -> None:
     assert mail(listener, **case) == expected
 
 
 @pytest.mark.parametrize(("listener", "recipient", "case", "expected"), RCPT)
-def test_rcpt_is_answered_as_the_role_table_says(listener: str, recipient: str, case: Case, expected: str):
+def test_rcpt_is_answered_as_the_role_table_says(listener: str, recipient: str, case: Case, expected: str) -> None:
     assert rcpt(listener, recipient, **case) == expected
 
 
-def test_the_reply_tells_an_expired_right_from_a_suspended_one():
+def test_the_reply_tells_an_expired_right_from_a_suspended_one() -> None:
     expired = decide_sender(sender_facts("relay", client="192.0.2.30"))
     suspended = decide_sender(sender_facts("relay", client="192.0.2.40"))
     assert isinstance(expired, Refuse)
@@ -188,13 +188,13 @@ def test_the_reply_tells_an_expired_right_from_a_suspended_one():
     assert "suspended" in suspended.reply.text
 
 
-def test_a_second_right_answers_where_the_first_has_lapsed():
+def test_a_second_right_answers_where_the_first_has_lapsed() -> None:
     network = ["192.0.2.30/32"]
     snap = snapshot(rights=[right("old", network, expires=BEFORE), right("new", network)])
     assert rcpt("relay", "x@elsewhere.example", client="192.0.2.30", snap=snap) == "foreign NETWORK new"
 
 
-def test_the_first_right_in_the_configuration_that_fits_is_the_one_named():
+def test_the_first_right_in_the_configuration_that_fits_is_the_one_named() -> None:
     snap = snapshot(
         rights=[right("wide", ["10.0.3.0/24"], ["@a.example"]), right("narrow", ["10.0.3.5/32"]), right("c", ["10.0.3.4/30"])]
     )
@@ -202,30 +202,25 @@ def test_the_first_right_in_the_configuration_that_fits_is_the_one_named():
     assert rcpt("relay", "x@elsewhere.example", client=PRINTER, sender="x@a.example", snap=snap) == "foreign NETWORK wide"
 
 
-def test_a_right_holds_only_where_it_is_listed():
+def test_a_right_holds_only_where_it_is_listed() -> None:
     snap = snapshot(rights=[right("printers", ["10.0.3.0/28"], listeners=frozenset({"mx", "submission"}))])
     for listener in ("mx", "submission", "relay"):
         assert "NETWORK" not in rcpt(listener, "x@elsewhere.example", client=PRINTER, snap=snap)
 
 
-def test_a_right_ends_with_its_first_second_that_is_too_late():
+def test_a_right_ends_with_its_first_second_that_is_too_late() -> None:
     snap = snapshot(rights=[right("r", ["10.0.3.0/28"], expires=1000.0)])
     assert mail("relay", client=PRINTER, snap=snap, now=999.9) == "ok"
     assert mail("relay", client=PRINTER, snap=snap, now=1000.0) == "550 5.7.1 right"
 
 
-def test_a_right_whose_expiry_is_no_number_is_not_in_force():
+def test_a_right_whose_expiry_is_no_number_is_not_in_force() -> None:
     snap = snapshot(rights=[right("r", ["10.0.3.0/28"], expires=float("nan"))])
     assert mail("relay", client=PRINTER, snap=snap).startswith(("451", "550"))
 
 
-def test_a_domain_that_is_both_ours_and_relayed_does_not_leave():
-    snap = snapshot(
-        relayed_=[
-            *snapshot().relay_domains.values(),
-            snapshot().relay_domains["listed.example"].__class__("example.com", None, "o", 9e9),
-        ]
-    )
+def test_a_domain_that_is_both_ours_and_relayed_does_not_leave() -> None:
+    snap = snapshot(relayed_=[relayed("example.com", None)])
     assert rcpt("mx", "alice@example.com", snap=snap) == "local - -"
     assert rcpt("mx", "nobody@example.com", snap=snap, known=True) == "550 5.1.1 recipient known"
 
@@ -237,29 +232,30 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("limit", "expected", "when"), LIMITS)
-def test_a_limit_is_told_by_its_name_with_the_time_to_try_again(limit: LimitReached, expected: str, when: str):
-    assert mail("submission", **ALICE, limit=limit) == expected
-    assert rcpt("submission", "x@elsewhere.example", **ALICE, limit=limit) == expected
+def test_a_limit_is_told_by_its_name_with_the_time_to_try_again(limit: LimitReached, expected: str, when: str) -> None:
+    case: Case = {**ALICE, "limit": limit}
+    assert mail("submission", **case) == expected
+    assert rcpt("submission", "x@elsewhere.example", **case) == expected
     verdict = decide_recipient(recipient_facts("mx", "alice@example.com", limit=limit))
     assert isinstance(verdict, Refuse if limit.day_spent else Defer)
     assert limit.name in verdict.reply.text
     assert when in verdict.reply.text
 
 
-def test_a_limit_never_hides_a_refusal_for_good():
+def test_a_limit_never_hides_a_refusal_for_good() -> None:
     limit = LIMITS[0][0]
     assert rcpt("mx", "x@elsewhere.example", limit=limit) == "550 5.7.1 foreign on mx"
     assert rcpt("submission", "x@elsewhere.example", limit=limit) == "530 5.7.0 authentication"
 
 
-def test_an_acceptance_says_who_answers_for_it_in_a_sentence():
+def test_an_acceptance_says_who_answers_for_it_in_a_sentence() -> None:
     verdict = decide_recipient(recipient_facts("submission", "x@elsewhere.example", **ALICE))
     assert isinstance(verdict, AcceptRecipient)
     assert verdict.why == "the account alice@example.com is logged in"
     assert isinstance(decide_sender(sender_facts("mx")), Accept)
 
 
-def test_the_grant_is_for_this_transaction_recipient_and_policy():
+def test_the_grant_is_for_this_transaction_recipient_and_policy() -> None:
     facts = recipient_facts("relay", "x@elsewhere.example", **PRINT)
     verdict = decide_recipient(facts)
     assert isinstance(verdict, AcceptRecipient)

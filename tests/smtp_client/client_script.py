@@ -1,8 +1,8 @@
 """Plays a conversation file against the client engine and compares everything that it says and tells.
 
-Lines: ``S:`` the server sends (neighbouring lines in one piece), ``C:`` the client must have sent (all of it, and nothing else),
-``E:`` it must have told (the same), ``>`` the driver does something, ``#`` a comment. ``\\xNN`` and ``\\n`` are octets in S and C
-lines; a final ``\\`` means that no CR LF follows.
+Lines: ``S:`` the server sends (neighbouring lines in one piece), ``C:`` the client must have sent (all of it, nothing else),
+``E:`` it must have told (the same), ``>`` the driver does something, ``#`` a comment. ``\\xNN`` and ``\\n`` are octets in S and
+C lines; a final ``\\`` means that no CR LF follows.
 """
 
 from __future__ import annotations
@@ -64,13 +64,17 @@ def play(path: Path, feed: Feed) -> None:
         if kind == "S":
             feed(engine, text.encode("latin-1"))
         elif kind == "C":
-            assert engine.take_output().decode("latin-1") == text
+            _same(engine.take_output().decode("latin-1"), text)
         elif kind == "E":
-            assert "".join(f"{_told(event)}\n" for event in engine.take_events()) == text
+            _same("".join(f"{_told(event)}\n" for event in engine.take_events()), text)
         else:
             _do(engine, text)
-    assert engine.take_output() == b""
-    assert engine.take_events() == []
+    _same(engine.take_output().decode("latin-1"), "")
+    _same("".join(map(_told, engine.take_events())), "")
+
+
+def _same(found: str, expected: str) -> None:
+    assert found == expected, f"{found!r} instead of {expected!r}"
 
 
 def _turns(lines: list[str]) -> Iterator[tuple[str, str]]:
@@ -109,7 +113,7 @@ def _do(engine: ClientSession, text: str) -> None:
 
 
 def _transaction(words: list[str], *, probe: bool) -> Transaction:
-    """``FROM TO,TO,… [size=N] [8bit] [utf8] [smtputf8] [ret=…] [envid=…] [notify=A,B] [orcpt=…]``; ``<>`` is the null sender."""
+    """``FROM TO,TO,… [size=N] [8bit] [utf8] [smtputf8] [ret=…] [envid=…] [notify=A,B] [orcpt=…]``; ``<>`` is no sender."""
     sender, recipients, *rest = words
     options = dict(word.partition("=")[::2] for word in rest)
     params = RecipientParams(frozenset(filter(None, options.get("notify", "").split(","))), options.get("orcpt", ""))

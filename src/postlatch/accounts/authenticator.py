@@ -108,7 +108,7 @@ class Authenticator:
         if record is not None and digest in self._verified:
             return name
         wrong = self._digest(name, known, secret, client)
-        if client and wrong in self._wrong:
+        if wrong in self._wrong:
             return None
         matched = await self._compare(known, secret, client)
         after = self._book.get(name)

@@ -1,18 +1,12 @@
-"""What a command answers, and how that crosses the control socket."""
+"""What a command answers. The shape is the command line's; it also crosses the control socket, as JSON."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-GOOD, BAD_NEWS, UNUSABLE, UNDECIDED = 0, 1, 2, 3  # exit statuses, DESIGN section 9
+from postlatch.cli.backend import BAD_NEWS, GOOD, UNDECIDED, UNUSABLE, Answer, CommandFailed
 
-
-class Answer(NamedTuple):
-    """``status`` is the exit status; ``data`` the JSON object; ``message`` one line for people where it went wrong."""
-
-    status: int
-    data: dict[str, Any]
-    message: str = ""
+__all__ = ["BAD_NEWS", "GOOD", "UNDECIDED", "UNUSABLE", "Answer", "CommandError", "CommandFailed", "good"]
 
 
 class CommandError(Exception):

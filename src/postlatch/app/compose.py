@@ -20,7 +20,6 @@ from postlatch.server.services import LimitRules, SessionLimits
 from postlatch.settings.tree import DomainSettings, RightSettings, Settings
 
 
-
 def end_of(day: date) -> float:
     """The first second after ``day``, UTC: an expiry date ends with its day (DESIGN section 9)."""
     return datetime.combine(day + timedelta(days=1), time(), UTC).timestamp()
@@ -139,7 +138,9 @@ def delivery_config(settings: Settings, bound: Iterable[tuple[IPAddress, int]]) 
         hostname=settings.hostname,
         local={name: parse_route(domain.deliver) for name, domain in settings.domains.items()},
         relay={name: parse_route(domain.route) for name, domain in settings.relay_domains.items()},
-        outbound={name: parse_route(route.to, tls=TlsPolicy(route.tls or outbound.tls)) for name, route in outbound.routes.items()},
+        outbound={
+            name: parse_route(route.to, tls=TlsPolicy(route.tls or outbound.tls)) for name, route in outbound.routes.items()
+        },
         smarthost=_smarthost(settings),
         own=OwnAddresses(hosts=local_addresses(), listeners=frozenset(bound)),
         retry=RetryPolicy(max_age=outbound.max_age, warn_after=outbound.warn_after),

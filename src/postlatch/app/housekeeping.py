@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from postlatch.app.certificate import expiry
 from postlatch.app.clock import JumpWatch
-from postlatch.journal import prune as journal_prune
+from postlatch.journal.prune import prune
 from postlatch.model.events import Event
 from postlatch.server.tls import CertificateError
+from postlatch.spool.claims import purge
 from postlatch.store import bans, counters, rights
 from postlatch.store.database import check_whole, shrink
-from postlatch.store.writer import WriteFailed
+from postlatch.store.writer import Operation, WriteFailed
 
 if TYPE_CHECKING:
     from postlatch.app.relay import Relay
@@ -106,13 +107,18 @@ class Housekeeping:
         """Old messages and journal segments; give free pages back."""
         world, now = self._world, self._world.now()
         retention = world.settings.retention
-        while (await world.submit([world.spool.purge(now - retention.queue, 1000)]))[0]:
+        await self._until_done(purge(now - retention.queue, 1000), 0)
+        while (step := await world.reader.read(lambda connection: prune(connection, now - retention.journal, now))) is not None:
+            await world.submit([step.operation], *step.events)
+        await self._until_done(shrink, 1000)
+
+    async def _until_done(self, operation: Operation[int], enough: int) -> None:
+        """Repeat a small step, with room for mail between the steps, until what it returns is small."""
+        while True:
+            [left] = await self._world.submit([operation])
+            if left <= enough:
+                return
             await asyncio.sleep(0.1)
-        pruned = (await world.submit([journal_prune.prune(now - retention.journal, now)]))[0]
-        if pruned:
-            world.writer.record(Event("journal.pruned", now, {"segments": len(pruned)}))
-        while (await world.submit([shrink]))[0] > 1000:
-            await asyncio.sleep(1)
 
     async def _check_whole(self) -> None:
         """The whole file, once, in the background: what headers and start-up checks cannot see."""

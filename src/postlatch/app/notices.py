@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from datetime import UTC, datetime
 from typing import Any
 
 from postlatch.delivery.notice import Notice
 from postlatch.delivery.ports import PreparedNotice, Submit
-from postlatch.limits.limit import Charge, Limit
-from postlatch.limits.limiter import Limiter
+from postlatch.limits.limit import Limit
+from postlatch.limits.limiter import Charge, Limiter
 from postlatch.model.address import Address
 from postlatch.model.clock import Clock
 from postlatch.model.envelope import Envelope, EnvelopeRecipient, GrantReason, SenderParams
@@ -30,6 +30,7 @@ _CAPS: Mapping[str, tuple[Limit, ...]] = {
     "delay": (Limit(200, 86_400, "200/day"),),
     "alert": (Limit(100, 86_400, "100/day"),),
 }
+_NOTHING: Mapping[str, JsonValue] = {}
 _QUIET = 3600.0  # seconds for which the same alert is not mailed again; it is journalled each time
 
 
@@ -69,7 +70,7 @@ class Notices:
             return None
         return await self._queue(notification, transaction, notice.content, smtputf8=notice.smtputf8)
 
-    def alert(self, sentence: str, fields: Mapping[str, JsonValue] = {}) -> None:  # noqa: B006  (never changed)
+    def alert(self, sentence: str, fields: Mapping[str, JsonValue] = _NOTHING) -> None:
         """Tell the operators: into the journal now, and by mail unless the same sentence was mailed within the hour."""
         now = self._clock.now()
         self._record(Event("alert.raised", now, {**fields, "why": sentence}))
@@ -118,7 +119,9 @@ class Notices:
         kind = notification.kind.value
         charge = [Charge("notification", notification.recipient.key, kind, _CAPS[kind])]
         if self._limiter.spend(charge, now) is not None:
-            self._record(Event("limit.reached", now, {"recipient": notification.recipient.text, "limit": f"{kind} notifications"}))
+            self._record(
+                Event("limit.reached", now, {"recipient": notification.recipient.text, "limit": f"{kind} notifications"})
+            )
             return None
         draft = self._spool.open(now)
         draft.write(content)
@@ -134,13 +137,13 @@ class Notices:
         grants = [notification.grant] * len(rows)
         named = [notification.recipient] * len(rows)
         try:
-            if not rows:
-                raise SpoolError("there is no mailbox to report to")
             operation = draft.commit(envelope, grants, transaction, named, kind=kind)
         except SpoolError:
             draft.abort()
             return None
-        return PreparedNotice([operation], [self._event(notification, draft, now)], lambda _: self._committed(draft))
+        return PreparedNotice(
+            [operation], [self._event(notification, draft, now)], lambda _: self._committed(draft), draft.abort
+        )
 
     def _rows(self, notification: Notification) -> list[EnvelopeRecipient]:
         snapshot, recipient = self._snapshot(), notification.recipient

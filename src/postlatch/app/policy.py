@@ -11,6 +11,7 @@ from postlatch.accounts.book import AccountBook
 from postlatch.app import compose, rights
 from postlatch.app.interfaces import container_gateways
 from postlatch.model.clock import Clock
+from postlatch.model.envelope import Destination
 from postlatch.policy.danger import Danger, DangerContext, dangers
 from postlatch.policy.prove import prove
 from postlatch.policy.snapshot import Right, Snapshot
@@ -75,6 +76,10 @@ class PolicyHolder:
             raise RuntimeError("no policy is installed yet")
         return self._snapshot
 
+    def classify(self, domain: str) -> Destination:
+        """Whose domain this is, by the policy in force at each call."""
+        return self.snapshot.classify(domain)
+
     def candidate(
         self,
         *,
@@ -107,6 +112,10 @@ class PolicyHolder:
         self.proved_at = self.clock.now()
         for tell in self.listeners:
             tell(snapshot)
+
+    def force(self, snapshot: Snapshot) -> None:
+        """Hold a snapshot that was refused, for commands that look or take rights away. Nothing serves it."""
+        self._snapshot = snapshot
 
     def accounts_changed(self) -> None:
         """Take up the account book's new state. An account can widen nothing but itself, and shrinking must never fail."""

@@ -16,7 +16,8 @@ def find_user(name: str) -> tuple[int, int]:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        raise UserError(f"user: there is no user {name!r} on this machine; make it (adduser --system --group {name}) or leave the key out") from None
+        advice = f"make it (adduser --system --group {name}) or leave the key out"
+        raise UserError(f"user: there is no user {name!r} on this machine; {advice}") from None
     return entry.pw_uid, entry.pw_gid
 
 

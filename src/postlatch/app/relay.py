@@ -7,15 +7,18 @@ import random
 import secrets
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from postlatch.accounts.authenticator import MECHANISMS
 from postlatch.app import compose
-from postlatch.app.commands import run_command
 from postlatch.app.answer import BAD_NEWS, UNUSABLE, Answer
+from postlatch.app.clock import SystemClock
+from postlatch.app.commands import run_command
 from postlatch.app.control import serve_control
 from postlatch.app.disk import DiskSpace
 from postlatch.app.handover import Handover, received
@@ -31,7 +34,7 @@ from postlatch.delivery.dispatcher import Dispatcher
 from postlatch.delivery.pool import SessionPool
 from postlatch.delivery.resolver import DnsResolver
 from postlatch.delivery.session_setup import connect_directly
-from postlatch.journal.logs import configure, log_event
+from postlatch.journal.logs import LEVELS, configure, log_event
 from postlatch.limits.gauge import Gauge
 from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import IPAddress, Role
@@ -39,6 +42,7 @@ from postlatch.model.events import Event, JsonValue
 from postlatch.policy.snapshot import Snapshot
 from postlatch.server.connection import ListenerPort
 from postlatch.server.listeners import SmtpServer, bound_address
+from postlatch.server.refusals import Refusals
 from postlatch.server.services import Services
 from postlatch.server.tls import CertificateError, WatchedCertificate
 from postlatch.settings.load import load
@@ -48,6 +52,7 @@ from postlatch.store import meta
 from postlatch.store.database import StoreError
 from postlatch.store.writer import WriteFailed
 
+_LEVELS = ("debug", "info", "warning", "error")
 DRAIN = 30.0  # seconds for sessions and deliveries to end
 
 
@@ -65,12 +70,16 @@ class Relay:
         self.certificate = _certificate(world.settings)
         self.ports = {x.name: self._port(x.name, x.role) for x in world.settings.listeners}
         self._handover = handover
-        bound = [(_host(sock.getsockname()[0]), int(sock.getsockname()[1])) for group in self.sockets.values() for sock in group]
+        bound = [
+            (_host(sock.getsockname()[0]), int(sock.getsockname()[1])) for group in self.sockets.values() for sock in group
+        ]
         self._bound = bound
+        self.addresses = {name: [bound_address(sock) for sock in group] for name, group in self.sockets.items()}
+        self._loud = _LEVELS.index(world.settings.log.level)
         clock = world.clock
         config = compose.delivery_config(world.settings, bound)
         resolver = _resolver(world)
-        dice = random.Random(secrets.randbits(64))
+        dice = random.Random(secrets.randbits(64))  # noqa: S311  (spreads retries; guards nothing)
         self.pool = SessionPool(world.settings.hostname, clock, connect_directly)
         self.callout = Callout(config, pool=self.pool, resolver=resolver, clock=clock, random=dice)
         self.notices = Notices(
@@ -93,7 +102,7 @@ class Relay:
             submit=self.submit,
             notify=self.notices.prepare,
             alert=self.notices.alert,
-            classify=lambda domain: world.policy.snapshot.classify(domain),
+            classify=world.policy.classify,
             recheck=lambda recipient, message: reason_to_hold(world.policy.snapshot, recipient, message, clock.now()),
         )
         self.services = self._services()
@@ -123,6 +132,7 @@ class Relay:
             right_used=self.used_rights.__setitem__,
             store_healthy=lambda: world.writer.healthy,
             free_space=self.disk.has_room,
+            refusals=Refusals(),
         )
 
     def _port(self, name: str, role: Role) -> ListenerPort:
@@ -134,13 +144,23 @@ class Relay:
     def record(self, event: Event) -> None:
         """An event into the journal and the log."""
         self.world.writer.record(event)
-        log_event(event)
+        self._log(event)
 
-    def submit(self, operations: object, events: object = ()) -> asyncio.Future[list[object]]:
+    def submit(self, operations: Sequence[Callable[..., Any]], events: Sequence[Event] = ()) -> asyncio.Future[list[Any]]:
         """Operations and their events to the writer; the events to the log as well."""
-        for event in events:  # type: ignore[attr-defined]
+        for event in events:
+            self._log(event)
+        return self.world.writer.submit(operations, events)
+
+    def _log(self, event: Event) -> None:
+        if _LEVELS.index(LEVELS.get(event.name, "info")) >= self._loud:
             log_event(event)
-        return self.world.writer.submit(operations, events)  # type: ignore[arg-type]
+        if event.name.startswith("delivery."):
+            self.world.counters.inc("postlatch_deliveries_total", (event.name.removeprefix("delivery."),))
+        elif event.name == "alert.raised":
+            self.world.counters.inc("postlatch_alerts_total", (str(event.fields.get("kind", "relay")),))
+        elif event.name == "limit.reached":
+            self.world.counters.inc("postlatch_limits_reached_total", (str(event.fields.get("limit", "")),))
 
     def wake(self) -> None:
         """There is new mail in the queue's memory."""
@@ -273,10 +293,10 @@ def _resolver(world: World) -> DnsResolver:
 
 async def _main(handover: Handover) -> int:
     settings = load(Path(handover.config))
-    configure(settings.log.format, settings.log.level, sys.stderr)
+    configure(settings.log.format, sys.stderr, SystemClock())
     relay: Relay | None = None
 
-    def store_changed(healthy: bool, reason: str) -> None:  # noqa: FBT001  (the writer's callback)
+    def store_changed(healthy: bool, reason: str) -> None:
         if relay is not None:
             relay.record(Event("store.recovered" if healthy else "store.failed", relay.world.now(), {"why": reason}))
             relay.notices.alert("the database writes again" if healthy else "the database does not write", {"why": reason})

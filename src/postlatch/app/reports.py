@@ -12,7 +12,7 @@ from postlatch.delivery.contract import Attempt, AttemptStatus
 from postlatch.delivery.outcomes import Ending
 from postlatch.delivery.ports import PreparedNotice
 from postlatch.model.address import parse_address
-from postlatch.spool.contract import Claim, OutcomeKind, SpoolError
+from postlatch.spool.contract import Claim, Outcome, OutcomeKind, SpoolError
 
 
 def notices_of(world: World) -> Notices:
@@ -39,7 +39,11 @@ async def bounce_notices(world: World, claims: Iterable[Claim], reply: str) -> l
     for claim in claims:
         header = await _header(world, claim)
         endings = [
-            Ending(recipient, OutcomeKind.BOUNCED, Attempt(recipient.number, AttemptStatus.PERMANENT, reply, "5.7.1", ""))
+            Ending(
+                recipient,
+                Attempt(recipient.number, AttemptStatus.PERMANENT, reply, "5.7.1", ""),
+                Outcome(recipient.number, OutcomeKind.BOUNCED, reply),
+            )
             for recipient in claim.recipients
         ]
         for notice in reports.notices(config, claim.message, endings, header, world.now(), final=False):

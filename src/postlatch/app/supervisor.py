@@ -149,8 +149,8 @@ def _signal(process: asyncio.subprocess.Process, number: int) -> None:
 async def _read_ready(descriptor: int, ready: asyncio.Event) -> None:
     """Wait for the ready line, or for the end of a child that never served."""
     loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    loop.add_reader(descriptor, lambda: done.done() or done.set_result(os.read(descriptor, 16)))
+    done: asyncio.Future[bytes] = loop.create_future()
+    loop.add_reader(descriptor, lambda: _settle(done, os.read(descriptor, 16)))
     try:
         if (await done).startswith(b"ready"):
             ready.set()
@@ -159,11 +159,16 @@ async def _read_ready(descriptor: int, ready: asyncio.Event) -> None:
         os.close(descriptor)
 
 
+def _settle(future: asyncio.Future[bytes], value: bytes) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
 async def until_orphaned(descriptor: int) -> None:
     """Return when the supervisor is gone: a child does not outlive it."""
     loop = asyncio.get_running_loop()
-    done = loop.create_future()
-    loop.add_reader(descriptor, lambda: done.done() or done.set_result(None))
+    done: asyncio.Future[bytes] = loop.create_future()
+    loop.add_reader(descriptor, lambda: _settle(done, b""))
     try:
         await done
     finally:

@@ -92,7 +92,9 @@ async def open_world(settings: Settings, *, serving: bool, on_store_change: Any 
     book = AccountBook()
     await reader.read(book.load)
     ids = IdSource(clock.now, secrets.randbits(22))
-    policy = PolicyHolder(settings, book, clock, stored=await reader.read(rights.load), suspended=await reader.read(suspended_rights))
+    policy = PolicyHolder(
+        settings, book, clock, stored=await reader.read(rights.load), suspended=await reader.read(suspended_rights)
+    )
     world = World(
         settings=settings,
         clock=clock,
@@ -102,7 +104,7 @@ async def open_world(settings: Settings, *, serving: bool, on_store_change: Any 
         book=book,
         authenticator=_authenticator(settings, book, clock, secret),
         known=KnownRecipients(reader.read, secret),
-        spool=Spool(bodies_of(settings), lambda domain: policy.snapshot.classify(domain), ids, run.epoch, now=clock.now, reader=reader),
+        spool=Spool(bodies_of(settings), policy.classify, ids, run.epoch, now=clock.now, reader=reader),
         limiter=Limiter(),
         bans=BanList(),
         policy=policy,

@@ -6,7 +6,8 @@ RFC 3464 section 2 (fields), RFC 3461 section 4 (xtext), RFC 6533 section 3 (UTF
 from __future__ import annotations
 
 import re
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 from postlatch.model.address import Address
 from postlatch.smtp import xtext
@@ -24,7 +25,7 @@ _NOT_XTEXT_UTF8 = re.compile(r"[^\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e]")
 
 def date(at: float) -> str:
     """An RFC 5322 date in UTC."""
-    return formatdate(at)
+    return format_datetime(datetime.fromtimestamp(at, UTC))
 
 
 def status(enhanced: str, action_class: str) -> str:

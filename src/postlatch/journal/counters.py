@@ -64,6 +64,12 @@ class Counters:
         histogram.counts[bisect_left(histogram.bounds, value)] += 1
         histogram.total += value
 
+    def total(self, name: str, label: str) -> int:
+        """The sum of a counter over all of its label sets that begin with ``label``."""
+        return int(
+            sum(value for (counted, labels), value in self._values.items() if counted == name and labels[:1] == (label,))
+        )
+
     def snapshot(self) -> list[Sample]:
         """Everything counted so far, as JSON can hold it."""
         # list() of a dict is one step for the interpreter, so another thread's new name cannot break the loop.

@@ -16,15 +16,20 @@ from postlatch.journal.codec import Record, unpack
 PAGE = 64  # batches
 _EXPORT_PREFIX = b'{"schema":"' + SCHEMA.encode() + b'",'
 
-_FROM_EVENT = """
+_HOLDING = "SELECT ifnull(max(first_seq), ?1) FROM journal_batches WHERE first_seq <= ?1"
+_PAGE = """
 SELECT first_seq, last_seq, batch, segment, day, writer, first_at, last_at,
     segment_first_seq, segment_first_at, segment_last_at, hash, keys, payload
 FROM journal_batches
-WHERE first_seq >= ifnull((SELECT max(first_seq) FROM journal_batches WHERE first_seq <= ?1), ?1) AND first_seq <= ?2
-ORDER BY first_seq LIMIT ?3
+WHERE first_seq BETWEEN ? AND ? AND last_seq >= ? ORDER BY first_seq LIMIT ?
 """
-_HEAD = "SELECT last_seq, hash, batch, segment, writer, last_at FROM journal_batches ORDER BY first_seq DESC LIMIT 1"
-_SEALED_HEAD = "SELECT last_seq, head, last_batch, segment, writer, last_at FROM journal_segments ORDER BY segment DESC LIMIT 1"
+_HEAD = (
+    "SELECT last_seq, lower(hex(hash)), batch, segment, writer, last_at FROM journal_batches ORDER BY first_seq DESC LIMIT 1"
+)
+_SEALED_HEAD = """
+SELECT last_seq, lower(hex(head)), last_batch, segment, writer, last_at
+FROM journal_segments ORDER BY segment DESC LIMIT 1
+"""
 _END = 2**63 - 1
 
 
@@ -35,10 +40,7 @@ class JournalDamaged(Exception):
 def head(connection: sqlite3.Connection) -> Head | None:
     """The end of the chain; None while nothing was ever written. Kept elsewhere, it shows later that nothing was cut off."""
     row = connection.execute(_HEAD).fetchone() or connection.execute(_SEALED_HEAD).fetchone()
-    if row is None:
-        return None
-    seq, digest, batch, segment, writer, at = row
-    return Head(seq, bytes(digest).hex(), batch, segment, writer, at)
+    return None if row is None else Head(*row)
 
 
 def read(connection: sqlite3.Connection, after_seq: int, limit: int) -> list[Record]:
@@ -56,12 +58,13 @@ def read(connection: sqlite3.Connection, after_seq: int, limit: int) -> list[Rec
 
 def batches(connection: sqlite3.Connection, first_seq: int, last_seq: int, page: int = PAGE) -> Iterator[Batch]:
     """The batches that hold the events ``first_seq`` to ``last_seq``, oldest first."""
-    while first_seq <= last_seq:
-        rows = connection.execute(_FROM_EVENT, (first_seq, last_seq, page)).fetchall()
-        yield from (batch for batch in map(Batch._make, rows) if batch.last_seq >= first_seq)
+    (start,) = connection.execute(_HOLDING, (first_seq,)).fetchone()
+    while True:
+        rows = connection.execute(_PAGE, (start, last_seq, first_seq, page)).fetchall()
+        yield from map(Batch._make, rows)
         if len(rows) < page:
             return
-        first_seq = rows[-1][1] + 1
+        start = rows[-1][0] + 1
 
 
 def records(batch: Batch) -> list[Record]:

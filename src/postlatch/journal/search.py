@@ -15,8 +15,8 @@ from postlatch.journal.codec import Record, key
 from postlatch.journal.read import PAGE, records, span
 from postlatch.model.events import EVENTS
 
-# Event numbers a statement may walk over: some ten milliseconds without a match, so that no read transaction gets long.
-_WINDOW = 500_000
+# Event numbers that one statement may walk over: a tenth of a second at most, so that no read transaction gets long.
+_WINDOW = 100_000
 
 _MATCHING = """
 SELECT first_seq, last_seq, batch, segment, day, writer, first_at, last_at,

@@ -8,9 +8,9 @@ were exported earlier.
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from postlatch.journal.chain import START, Batch, Head, Segment, batch_hash, segment_seal
 from postlatch.journal.codec import Record, unpack
@@ -25,8 +25,8 @@ SELECT segment, day, writer, first_seq, last_seq, last_batch, first_at, last_at,
 FROM journal_segments ORDER BY segment
 """
 _IS_PRUNED = "SELECT 1 FROM journal_segments WHERE segment = ? AND pruned_at IS NOT NULL"
-_BATCH_TYPES = (int,) * 5 + (str, float, float, int, float, float, bytes, bytes, bytes)
-_SEGMENT_TYPES = (int, int, str, int, int, int, float, float, float, bytes, bytes)
+# In a STRICT table a column holds its type and nothing else; somebody who made another table may have left anything in it.
+_STRICT = "SELECT count(*) FROM pragma_table_list WHERE strict AND name IN ('journal_batches', 'journal_segments')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ def verify(
     check = _Check(connection, on_progress, {known.seq: known for known in heads})
     try:
         check.run()
-    except sqlite3.DatabaseError as error:
-        check.fail(f"The database cannot be read to its end ({error}): restore a backup.")
+    except (sqlite3.DatabaseError, TypeError, struct.error) as error:
+        check.fail(f"The journal cannot be read to its end ({error}): restore a backup.")
     return check.report()
 
 
@@ -90,19 +90,22 @@ class _Check:
         return VerifyReport(not failures, self.batches, self.events, findings, tuple(listed), self.end)
 
     def run(self) -> None:
+        if self.connection.execute(_STRICT).fetchone() != (2,):
+            self.fail("The tables of the journal are not those that Postlatch made.")
+            return
         # In this order: a segment that is closed between the two reads is then simply checked as closed.
         self.end = head(self.connection)
-        rows = self.connection.execute(_SEGMENTS).fetchall()
+        segments = [Segment._make(row) for row in self.connection.execute(_SEGMENTS)]
         if self.end is None:
             self.findings.append("The journal is empty.")
-        self.total = self.end.seq if self.end else 0
-        seal, number = START, 0
-        for row in rows:
-            number += 1
-            seal = self._segment(Segment._make(row), number, seal)
-        self.link = seal if self.link is not None else None
+        else:
+            self.total = self.end.seq - sum(segment.events for segment in segments if segment.pruned_at is not None)
+        seal = START
+        for number, segment in enumerate(segments, 1):
+            seal = self._segment(segment, number, seal)
         if self.end is not None and self.end.seq > self.seq:
-            self._walk(self.seq + 1, self.end.seq, number + 1)
+            self.link = seal
+            self._walk(self.seq + 1, self.end.seq, len(segments) + 1)
             self._missing_before(self.end.seq + 1)
         self._pruned_on_record()
         self._known_heads()
@@ -111,19 +114,14 @@ class _Check:
 
     def _segment(self, segment: Segment, number: int, seal_before: bytes) -> bytes:
         """Check one closed segment and its batches; its seal, to which the next one links."""
-        name = f"Segment {segment.segment}"
-        if not _well_typed(segment, _SEGMENT_TYPES):
-            self.fail(f"{name}: its row was changed: a value is of the wrong type.")
-            self.link = None
-            return bytes(32)
         problem = self._segment_problem(segment, number, seal_before)
         if segment.pruned_at is not None:
             self._skip(segment, problem)
         else:
-            self.link = None if self.link is None else seal_before
+            self.link = seal_before
             problem = self._segment_batches(segment) or problem
         if problem:
-            self.fail(f"{name}, closed {when(segment.closed_at)}: {problem}")
+            self.fail(f"Segment {segment.segment}, closed {when(segment.closed_at)}: {problem}")
         return segment.seal
 
     def _segment_problem(self, segment: Segment, number: int, seal_before: bytes) -> str:
@@ -169,10 +167,6 @@ class _Check:
         return batch
 
     def _batch(self, batch: Batch, segment: int) -> None:
-        if not _well_typed(batch, _BATCH_TYPES):
-            self.fail(f"The batch of event {batch.first_seq} was changed: a value is of the wrong type.")
-            self.link, self.seq = None, self.seq if type(batch.last_seq) is not int else batch.last_seq
-            return
         self._missing_before(batch.first_seq)
         problem = self._batch_problem(batch, segment)
         if problem:
@@ -196,13 +190,13 @@ class _Check:
         self._events(events)
         if self.link is not None and batch_hash(self.link, batch, lines) != batch.hash:
             return "it was changed or put in another place: its hash does not match."
-        if [event["seq"] for event in events] != list(range(batch.first_seq, batch.last_seq + 1)):
+        if len(events) != batch.events or any(event["seq"] != seq for seq, event in enumerate(events, batch.first_seq)):
             return "the events in it are not those that it names."
         if self.link is not None and batch.batch != self.batch + 1:
             return f"batch {self.batch + 1} was to come here."
-        return (
-            "" if batch.segment == segment else f"it belongs to segment {batch.segment}, but segment {segment} is still open."
-        )
+        if batch.segment != segment:
+            return f"it belongs to segment {batch.segment}, but segment {segment} is still open."
+        return ""
 
     def _events(self, events: list[Record]) -> None:
         self.events += len(events)
@@ -227,17 +221,11 @@ class _Check:
             self.fail(f"The head that was exported at event {seq} is not the hash of the batch that ends there.")
 
     def _known_heads(self) -> None:
+        end = self.end.seq if self.end else 0
         for seq in sorted(self.heads):
-            if seq > self.total:
-                self.fail(
-                    f"The journal ends at event {self.total}, but a head of event {seq} was exported: its end was cut off."
-                )
+            if seq > end:
+                self.fail(f"The journal ends at event {end}, but a head of event {seq} was exported: its end was cut off.")
             elif self.pruned is not None and seq <= self.pruned.last_seq:
                 self.findings.append(f"The head of event {seq} cannot be compared any more: that segment is pruned.")
             else:
                 self.fail(f"No batch ends at event {seq}, of which a head was exported.")
-
-
-def _well_typed(row: tuple[Any, ...], types: tuple[type, ...]) -> bool:
-    """SQLite lets a column hold anything; whoever edits one may leave text where a number was."""
-    return all(type(value) is kind for value, kind in zip(row, types, strict=False))

@@ -91,6 +91,11 @@ def boundaries(right: Right) -> Iterator[IPAddress]:
             yield from disguises(IPv4Address(first))
 
 
+def inside(right: Right) -> IPAddress:
+    """The first address of the right's first network. IndexError if it has none."""
+    return right.networks[0].network_address
+
+
 def disguises(address: IPv4Address) -> Iterator[IPv6Address]:
     """An IPv4 address as IPv4-mapped (the same client), and inside NAT64, 6to4 and IPv4-compatible (never the same)."""
     for base in ("::ffff:0:0", "64:ff9b::", "::"):

@@ -127,7 +127,8 @@ def header_against(
     if role == Role.RELAY:
         scopes = [right.senders for right in snapshot.rights if right.name in refs and right.senders]
         return "" if all(senders and all(_is_named(s, a) for a in senders) for s in scopes) else "From is outside the right"
-    owned = snapshot.accounts[party.account or ""].send_as
+    account = snapshot.accounts.get(party.account or "")
+    owned = account.send_as if account is not None else frozenset()
     return "" if senders and all(_is_named(owned, a) for a in senders) else "From does not belong to the account"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from postlatch.model.address import Address
-from postlatch.model.envelope import IPAddress, Role
+from postlatch.model.envelope import Role
 from postlatch.policy import cases, forms
 from postlatch.policy.expect import Party, Place, place
 from postlatch.policy.snapshot import Listener, Right, Snapshot
@@ -52,7 +52,7 @@ def parties(snapshot: Snapshot, listener: Listener, targets: Targets) -> Iterato
         yield party, targets.few
     for party in _logins(snapshot, listener, common):
         yield party, targets.few
-    for right in snapshot.rights:
+    for right in (right for right in snapshot.rights if right.networks):
         for party in _by_right(listener, right, common):
             yield party, targets.few + targets.of_right[right.name]
     for party in _representatives(snapshot, listener, common):
@@ -106,23 +106,22 @@ def _logins(snapshot: Snapshot, listener: Listener, common: list[Address | None]
 def _by_right(listener: Listener, right: Right, common: list[Address | None]) -> Iterator[Party]:
     """The edges of a right's networks, on every listener: a right for one is none for another."""
     senders = [*common[:2], *cases.right_senders(right)]
-    for client in _clients_of(listener, right):
+    if listener.role is not Role.RELAY:
+        # No right can hold here: one address and sender stand for the others.
+        yield Party(listener.name, cases.inside(right), sender=senders[-1])
+        return
+    for client in cases.boundaries(right):
         for sender in senders:
             yield Party(listener.name, client, sender=sender)
         yield Party(listener.name, client, sender=senders[-1], identity=False)
-
-
-def _clients_of(listener: Listener, right: Right) -> Iterable[IPAddress]:
-    # Where no right can hold, its first address stands for the others.
-    return cases.boundaries(right) if listener.role is Role.RELAY else list(cases.boundaries(right))[1:2]
 
 
 def _representatives(snapshot: Snapshot, listener: Listener, common: list[Address | None]) -> Iterator[Party]:
     """One of each kind: a stranger, the holder of a right, and an account in good standing."""
     for sender in common[:3]:
         yield Party(listener.name, cases.STRANGERS[0], sender=sender)
-    for right in [right for right in snapshot.rights if listener.name in right.listeners][:1]:
-        yield Party(listener.name, list(cases.boundaries(right))[1], sender=(*cases.right_senders(right), common[1])[0])
+    for right in [right for right in snapshot.rights if listener.name in right.listeners and right.networks][:1]:
+        yield Party(listener.name, cases.inside(right), sender=(*cases.right_senders(right), common[1])[0])
     for login in [login for login in cases.account_samples(snapshot) if not snapshot.accounts[login].suspended][:1]:
         for sender in cases.account_senders(snapshot, login)[:1]:
             yield Party(listener.name, cases.STRANGERS[0], login, sender)

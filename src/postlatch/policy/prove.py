@@ -159,7 +159,7 @@ class _Proof:
                 self._say_party(
                     party, f"could send to {_shown(target.address)}", f"the rule {verdict.rule} accepts it, but {against}"
                 )
-            if verdict.destination is Destination.LOCAL:
+            elif verdict.destination is Destination.LOCAL:
                 self._judge_expansion(target.address, accepted=True)
             yield verdict.grant
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from postlatch.limits.clients import client_prefix
-from postlatch.limits.limit import Charge, Limit, Reached
+from postlatch.limits.limit import Limit
+from postlatch.limits.limiter import Charge, Reached
 from postlatch.model.envelope import GrantReason, IPAddress
 from postlatch.policy.facts import LimitReached
 from postlatch.server.services import LimitRules, Services
 
 
-def payer_charges(
-    rules: LimitRules, reason: GrantReason | None, ref: str, costs: Iterable[tuple[str, int]]
-) -> list[Charge]:
+def payer_charges(rules: LimitRules, reason: GrantReason | None, ref: str, costs: Iterable[tuple[str, int]]) -> list[Charge]:
     """Charges for the account or right ``ref``; ``costs`` are (kind, cost). Others pay by their client address only."""
     if reason is GrantReason.ACCOUNT:
         scope, table = "account", rules.account

@@ -10,9 +10,9 @@ from ipaddress import ip_address
 
 from postlatch.limits.clients import client_prefix
 from postlatch.model.envelope import Client, Role
-from postlatch.model.events import Event
+from postlatch.model.events import Event, JsonValue
 from postlatch.model.reply import Reply
-from postlatch.model.verdict import Accept
+from postlatch.model.verdict import Accept, Refuse
 from postlatch.policy.decide import decide_connection
 from postlatch.policy.facts import ConnectionFacts, LimitReached
 from postlatch.policy.replies import rfc3339
@@ -57,12 +57,13 @@ class Connection(asyncio.Protocol):
         self._reading_paused = False
         self._client_slow = False
         self._counted = ""
-        self._commands = 0
+        self._commands = self._unread = 0
         self._closing = False
         self.started = self.last_read = self._loop.time()
         self.body_started = 0.0
         self.body_octets = 0
         self.account: str | None = None
+        self.generation = 0  # of the account when it logged in: a later one ends this login
         self.session = ServerSession(self._config())
         self.mail = MailHandler(self)
         self.login = LoginHandler(self)
@@ -133,8 +134,8 @@ class Connection(asyncio.Protocol):
             return
         self.session.receive(data)
         self.pump()
-        if self.session.waiting and not self._reading_paused:
-            self._pause_if_full()
+        if self.session.waiting:
+            self._hold_back(len(data))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (the protocol's signature)
         """Drop what was not committed."""
@@ -177,15 +178,17 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self.pump()
-        if self._reading_paused and not self.session.waiting:
-            self._reading_paused = False
-            self._update_reading()
+        if not self.session.waiting:
+            self._unread = 0
+            if self._reading_paused:
+                self._reading_paused = False
+                self._update_reading()
 
     def command(self) -> None:
         """Count one command towards the client's limit."""
         self._commands += 1
 
-    def where(self) -> dict[str, str | int | float | bool | None | list[str] | list[int] | dict[str, str]]:
+    def where(self) -> dict[str, JsonValue]:
         """The fields that every event of this connection carries."""
         return {
             "listener": self.port.name,
@@ -210,7 +213,8 @@ class Connection(asyncio.Protocol):
     def _on_starttls(self, _event: ev.StartTls) -> None:
         # The 220 must be the last plaintext octet, and nothing may be read until the handshake has begun (DESIGN section 7).
         transport = self._transport
-        assert transport is not None and self.port.tls is not None
+        assert transport is not None
+        assert self.port.tls is not None
         transport.pause_reading()
         self.flush()
         self._upgrading = True
@@ -220,8 +224,8 @@ class Connection(asyncio.Protocol):
     async def _upgrade(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
         try:
             secured = await self._loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=30)
-        except (OSError, ssl.SSLError, asyncio.TimeoutError):
-            self.services.record(Event("session.ended", self.services.clock.now(), {**self.where(), "why": "TLS handshake failed"}))
+        except (OSError, ssl.SSLError, TimeoutError):
+            self._ended("TLS handshake failed")
             self.abort()
             return
         if secured is None:
@@ -240,18 +244,18 @@ class Connection(asyncio.Protocol):
         self.command()
         name = {"MAIL": "sender.refused", "RCPT": "recipient.refused"}.get(event.verb)
         if name is not None:
-            fields = {**self.where(), "verdict": "refuse", "rule": "syntax", "reply": str(event.reply), "why": event.reply.text}
-            self.services.record(Event(name, self.services.clock.now(), fields))
-            self.services.count.inc("postlatch_recipients_refused_total", (self.port.name, "syntax"))
+            tell(self.services, name, Refuse(event.reply, "syntax", event.reply.text), self.where())
 
     def _on_closed(self, event: ev.Closed) -> None:
         if event.reason not in _UNREMARKABLE:
-            fields = {**self.where(), "why": event.reason}
-            self.services.record(Event("session.ended", self.services.clock.now(), fields))
+            self._ended(event.reason)
         self._closing = True
         self.flush()
         if self._transport is not None:
             self._transport.close()
+
+    def _ended(self, why: str) -> None:
+        self.services.record(Event("session.ended", self.services.clock.now(), {**self.where(), "why": why}))
 
     def abort(self) -> None:
         """Cut the connection now."""
@@ -321,8 +325,9 @@ class Connection(asyncio.Protocol):
 
     # Flow control
 
-    def _pause_if_full(self) -> None:
-        if self.session.buffered > _MAX_BUFFERED:
+    def _hold_back(self, octets: int) -> None:
+        self._unread += octets
+        if self._unread > _MAX_BUFFERED and not self._reading_paused:
             self._reading_paused = True
             self._update_reading()
 

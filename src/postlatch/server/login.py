@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from postlatch.accounts import sasl
 from postlatch.accounts.authenticator import Busy
-from postlatch.limits.clients import client_charges
-from postlatch.limits.limit import Charge, Reached
+from postlatch.limits.clients import client_charges, client_prefix
+from postlatch.limits.limiter import Charge, Reached
 from postlatch.model.events import Event
 from postlatch.model.reply import Reply
 from postlatch.policy.replies import rfc3339
@@ -42,6 +42,7 @@ class LoginHandler:
             self._connection.session.answer(Reply(421, "4.7.0", text), close=True)
             return
         self._mechanism = self._services.authenticator.mechanism(event.mechanism)
+        assert self._mechanism is not None, "the engine offers only mechanisms that there are"
         self._step(self._mechanism.start(event.initial))
 
     def on_response(self, event: ev.AuthResponse) -> None:
@@ -64,12 +65,14 @@ class LoginHandler:
             case sasl.Success(login):
                 task = asyncio.get_running_loop().create_task(self._succeed(login))
                 task.add_done_callback(self._finished)
-            case sasl.Failure(login, malformed):
+            case sasl.Failure(login, malformed, _):
                 self._fail(login, _MALFORMED if malformed else _FAILED)
 
     async def _verify(self, login: str, password: str) -> None:
+        authenticator, prefix = self._services.authenticator, client_prefix(self._connection.client.address)
+        repeated = authenticator.known_wrong(login, password, prefix)
         try:
-            verified = await self._services.authenticator.verify(login, password)
+            verified = await authenticator.verify(login, password, prefix)
         except Busy:
             self._connection.session.answer(_BUSY)
             self._connection.resume()
@@ -77,33 +80,39 @@ class LoginHandler:
         if verified is not None:
             await self._succeed(verified)
         else:
-            self._fail(login, _FAILED)
+            # The same wrong password again is a device that was not told of the new one, not somebody who guesses.
+            self._fail(login, _FAILED, charged=not repeated)
 
     async def _succeed(self, login: str) -> None:
         await self._services.known_recipients.load(login)
         connection = self._connection
         if not connection.session.waiting:  # cut off meanwhile
             return
-        connection.account = login
+        record = self._services.book.get(login)
+        if record is None:  # deleted while its password was checked
+            self._fail(login, _FAILED)
+            return
+        connection.account, connection.generation = login, record.generation
         self._mechanism = None
         self._services.record(Event("auth.succeeded", self._services.clock.now(), connection.where()))
         self._services.count.inc("postlatch_auth_total", ("succeeded",))
         connection.session.authenticated(_OK)
         connection.resume()
 
-    def _fail(self, login: str, reply: Reply) -> None:
+    def _fail(self, login: str, reply: Reply, *, charged: bool = True) -> None:
         services, connection = self._services, self._connection
         self._mechanism = None
         self._failures += 1
         now = services.clock.now()
-        services.limiter.charge(self._charges(), now)
+        if charged:
+            services.limiter.charge(self._charges(), now)
         services.record(Event("auth.failed", now, {**connection.where(), "account": login, "reply": str(reply)}))
         services.count.inc("postlatch_auth_total", ("failed",))
         close = self._failures >= services.session.auth_failures
         # The same wait for a wrong password, an unknown user and nonsense: it tells nothing, and it slows guessing.
         asyncio.get_running_loop().call_later(services.session.auth_failure_delay, self._answer_failure, reply, close)
 
-    def _answer_failure(self, reply: Reply, close: bool) -> None:  # noqa: FBT001  (call_later passes positionally)
+    def _answer_failure(self, reply: Reply, close: bool) -> None:
         if self._connection.session.waiting:
             self._connection.session.answer(reply, close=close)
             self._connection.resume()

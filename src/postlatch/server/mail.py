@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from postlatch.limits.limiter import Charge
 from postlatch.model.address import Address
 from postlatch.model.envelope import GrantReason, Role
 from postlatch.model.events import Event
@@ -32,6 +33,7 @@ _RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK")
 _UNDECIDED = Reply(451, "4.3.0", "Cannot decide now; try again later")
 _NO_SPACE = Reply(452, "4.3.1", "Not enough disk space; try again later")
 _HEADER_TOO_LONG = Reply(552, "5.3.4", "Message header is too long")
+_LOGIN_OVER = Reply(421, "4.7.0", "The account changed; log in again")
 _SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down; try again soon")
 
 
@@ -48,8 +50,7 @@ class MailHandler:
     def on_mail(self, event: ev.Mail) -> None:
         """Decide on the sender; open a transaction if it may go on."""
         self._connection.command()
-        refusal = self._readiness(event.params.size)
-        verdict = refusal or self._decide_sender(event.sender)
+        verdict = self._readiness(event.params.size) or self._stale_login() or self._decide_sender(event.sender)
         if isinstance(verdict, Accept):
             self._transaction = Transaction(self._origin(), event.sender, event.params)
             self._connection.session.answer(_SENDER_OK)
@@ -65,6 +66,16 @@ class MailHandler:
         if not self._services.store_healthy():
             return Defer(_UNDECIDED, "store", "the database does not write")
         return None
+
+    def _stale_login(self) -> Defer | None:
+        """A login with a password that has been changed since is over. A suspended account stays: the policy answers it."""
+        connection = self._connection
+        if connection.account is None:
+            return None
+        record = self._services.book.get(connection.account)
+        if record is None or record.suspended or record.generation == connection.generation:
+            return None
+        return Defer(_LOGIN_OVER, "login", f"the credentials of {connection.account} changed after this login", close=True)
 
     def _decide_sender(self, sender: Address | None) -> Refuse | Defer | Accept:
         connection, services = self._connection, self._services
@@ -84,7 +95,7 @@ class MailHandler:
         limit = charges.check(services, self._sender_charges(sender, facts.now))
         return verdict if limit is None else decide_sender(facts._replace(limit=limit))
 
-    def _sender_charges(self, sender: Address | None, now: float) -> list[charges.Charge]:
+    def _sender_charges(self, sender: Address | None, now: float) -> list[Charge]:
         connection, services = self._connection, self._services
         if connection.account is not None:
             return charges.payer_charges(services.rules, GrantReason.ACCOUNT, connection.account, [("messages", 1)])
@@ -155,9 +166,7 @@ class MailHandler:
             known=known,
         )
 
-    def _limited(
-        self, recipient: Address, facts: RecipientFacts, transaction: Transaction
-    ) -> Refuse | Defer | AcceptRecipient:
+    def _limited(self, recipient: Address, facts: RecipientFacts, transaction: Transaction) -> Refuse | Defer | AcceptRecipient:
         """Decide, then hold the result against the limits of whoever would pay for it."""
         verdict = decide_recipient(facts)
         if not isinstance(verdict, AcceptRecipient) or verdict.grant is None:
@@ -195,7 +204,8 @@ class MailHandler:
     def on_body_chunk(self, event: ev.BodyChunk) -> None:
         """Header first, then the body as it comes: the queue streams it in bounded memory."""
         transaction = self._transaction
-        assert transaction is not None and transaction.draft is not None
+        assert transaction is not None
+        assert transaction.draft is not None
         self._connection.body_octets += len(event.data)
         if transaction.header is not None:
             transaction.draft.write(event.data)
@@ -250,7 +260,8 @@ class MailHandler:
     def on_body_end(self, event: ev.BodyEnd) -> None:
         """Judge the whole message, then commit it; 250 only after the commit."""
         transaction = self._transaction
-        assert transaction is not None and transaction.draft is not None
+        assert transaction is not None
+        assert transaction.draft is not None
         if transaction.collector.too_long:
             self._refuse_message(transaction, Refuse(_HEADER_TOO_LONG, "header size", "the header is longer than 256 KiB"))
             return
@@ -314,11 +325,9 @@ class MailHandler:
         except SpoolError as error:
             self._refuse_message(transaction, Defer(_UNDECIDED, "queue", str(error)))
             return
-        operations = [operation]
+        operations: list[Any] = [operation]
         if transaction.new_recipients and transaction.origin.account is not None:
-            operations.append(
-                services.known_recipients.remember(transaction.origin.account, transaction.new_recipients, now)
-            )
+            operations.append(services.known_recipients.remember(transaction.origin.account, transaction.new_recipients, now))
         event = transaction.accepted_event(draft.message_id, draft.size, now)
         services.limiter.charge(transaction.charges(services.rules), now)
         transaction.committing = True
@@ -334,7 +343,7 @@ class MailHandler:
             return
         services.spool.committed(draft)
         services.wake_delivery()
-        for (reason, ref), _ in transaction.payers().items():
+        for reason, ref in transaction.payers():
             if reason is GrantReason.NETWORK:
                 services.right_used(ref, transaction.received_at)
         services.count.inc("postlatch_messages_accepted_total", (transaction.origin.listener,))
@@ -352,7 +361,8 @@ class MailHandler:
 
     def _refuse_message(self, transaction: Transaction, verdict: Refuse | Defer) -> None:
         sender = str(transaction.sender or "<>")
-        self._tell("message.refused", verdict, {"sender": sender, "recipients": [r.address.text for r in transaction.recipients]})
+        recipients = [recipient.address.text for recipient in transaction.recipients]
+        self._tell("message.refused", verdict, {"sender": sender, "recipients": recipients})
         self.drop()
         if self._connection.session.waiting:
             self._connection.session.answer(verdict.reply, close=verdict.close)

@@ -1,19 +1,58 @@
-"""Turns verdicts into replies, journal events and counts: every refusal is told once to each of the three."""
+"""Turns verdicts into journal events and counts: every refusal is told once to each."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.verdict import Defer, Refuse
 from postlatch.server.services import Services
 
+_COUNTERS = {
+    "connection.refused": "postlatch_connections_refused_total",
+    "sender.refused": "postlatch_senders_refused_total",
+    "recipient.refused": "postlatch_recipients_refused_total",
+    "message.refused": "postlatch_messages_refused_total",
+}
+
+
+class LastRefusal(NamedTuple):
+    """The latest refusal by one rule, for the status page. ``at`` is seconds since 1970."""
+
+    at: float
+    listener: str
+    client: str
+    why: str
+
+
+class Refusals:
+    """How often each rule has refused, and when last. Rules are names of ours, so this is bounded."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.last: dict[str, LastRefusal] = {}
+
+    def note(self, rule: str, refusal: LastRefusal) -> None:
+        """Count one."""
+        self.counts[rule] = self.counts.get(rule, 0) + 1
+        self.last[rule] = refusal
+
 
 def tell(services: Services, name: str, verdict: Refuse | Defer, facts: dict[str, JsonValue]) -> None:
     """Record a refusal or deferral under ``name`` (``recipient.refused`` …) with its rule, reply and reason."""
-    kind = "refuse" if isinstance(verdict, Refuse) else "defer"
-    fields = {**facts, "verdict": kind, "rule": verdict.rule, "reply": str(verdict.reply), "why": verdict.why}
-    services.record(Event(name, services.clock.now(), fields))
-    stage = name.partition(".")[0]
-    if kind == "refuse":
-        services.count.inc("postlatch_refused_total", (stage, verdict.rule))
-    else:
-        services.count.inc("postlatch_deferred_total", (stage, verdict.rule))
+    refused = isinstance(verdict, Refuse)
+    listener = str(facts["listener"])
+    now = services.clock.now()
+    fields: dict[str, JsonValue] = {
+        **facts,
+        "verdict": "refuse" if refused else "defer",
+        "rule": verdict.rule,
+        "reply": str(verdict.reply),
+        "why": verdict.why,
+    }
+    services.record(Event(name, now, fields))
+    if not refused:
+        services.count.inc("postlatch_deferred_total", (listener, verdict.rule))
+        return
+    services.count.inc(_COUNTERS[name], (listener, verdict.rule))
+    services.refusals.note(verdict.rule, LastRefusal(now, listener, str(facts["client"]), verdict.why))

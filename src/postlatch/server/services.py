@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from postlatch.accounts.authenticator import Authenticator
+from postlatch.accounts.book import AccountBook
 from postlatch.accounts.known import KnownRecipients
 from postlatch.limits.gauge import Gauge
 from postlatch.limits.limit import Limit
@@ -18,6 +19,9 @@ from postlatch.model.events import Event
 from postlatch.policy.snapshot import Snapshot
 from postlatch.server.bans import BanList
 from postlatch.spool.spool import Spool
+
+if TYPE_CHECKING:
+    from postlatch.server.refusals import Refusals
 
 
 class Count(Protocol):
@@ -71,6 +75,7 @@ class Services:
     spool: Spool
     authenticator: Authenticator
     known_recipients: KnownRecipients
+    book: AccountBook
     submit: Callable[[Sequence[Callable[..., Any]], Sequence[Event]], asyncio.Future[list[Any]]]
     record: Callable[[Event], None]
     count: Count
@@ -79,4 +84,5 @@ class Services:
     right_used: Callable[[str, float], None]
     store_healthy: Callable[[], bool]
     free_space: Callable[[int], bool]  # is there room for a message of this many octets?
+    refusals: Refusals
     draining: bool = False

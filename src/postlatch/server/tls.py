@@ -62,6 +62,12 @@ class WatchedCertificate:
         _load(self.context, self.certificate, self.key)
         return True
 
+    def replace(self, other: WatchedCertificate) -> None:
+        """Take up the files of ``other``, which have been tried already."""
+        self.certificate, self.key = other.certificate, other.key
+        self._stamp = other._stamp
+        _load(self.context, self.certificate, self.key)
+
     def _current_stamp(self) -> tuple[tuple[int, int, int], ...]:
         stamps = []
         for path in (self.certificate, self.key):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from email.utils import format_datetime
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from functools import lru_cache
 
 from postlatch.model.envelope import IPAddress
@@ -36,7 +36,7 @@ def received_field(
     return (
         f"Received: from {claimed} ({literal})\r\n\tby {hostname} with {protocol} id {queue_id}{target};"
         f"\r\n\t{rfc5322_date(int(now))}\r\n"
-    ).encode("utf-8")
+    ).encode()
 
 
 def missing_fields(names: set[bytes], *, hostname: str, queue_id: str, now: float) -> bytes:

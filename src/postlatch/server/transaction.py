@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from postlatch.limits.limit import Charge
+from postlatch.limits.limiter import Charge
 from postlatch.model.address import Address
-from postlatch.model.envelope import Envelope, EnvelopeRecipient, GrantReason, RecipientParams, Role, SenderParams
-from postlatch.model.envelope import Client
+from postlatch.model.envelope import Client, Envelope, EnvelopeRecipient, GrantReason, RecipientParams, Role, SenderParams
 from postlatch.model.events import Event
 from postlatch.model.ids import format_id
 from postlatch.policy.aliases import expand

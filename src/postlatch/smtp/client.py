@@ -119,11 +119,12 @@ class ClientSession:
 
     def starttls(self) -> None:
         """Ask for TLS; ``TlsGo`` or ``TlsRefused`` follows."""
+        self._ready = False
         self._command((Step(Awaits.STARTTLS), b"STARTTLS\r\n"))
 
     def tls_started(self) -> None:
         """The handshake is done: forget all that was learned in plaintext (RFC 3207 section 4.2) and greet again."""
-        self._ready = self._pipe.pipelining = False
+        self._pipe.pipelining = False
         self.capabilities = Capabilities()
         self._command(self._hello)
 
@@ -132,6 +133,7 @@ class ClientSession:
         line = auth_line(mechanism, initial)
         if initial is not None and len(line) > _MAX_AUTH_LINE:
             self._auth_initial, line = initial, auth_line(mechanism, None)
+        self._ready = False
         self._command((Step(Awaits.AUTH), line))
 
     def auth_respond(self, data: bytes) -> None:
@@ -182,6 +184,7 @@ class ClientSession:
 
     def quit(self) -> None:
         """Take leave; ``Closed`` follows."""
+        self._ready = False
         self._command((Step(Awaits.QUIT), b"QUIT\r\n"))
 
     # Inside
@@ -210,6 +213,10 @@ class ClientSession:
         self._fail("connection closed by the server", step.awaits, outcome)
 
     def _fail(self, what: str, awaits: Awaits, reply: Outcome | None = None) -> None:
+        """End the session without a QUIT: ``what`` happened, ``reply`` is the server's word on it, if it has one."""
+        self._end(what, awaits, reply, reply or Outcome(451, "4.4.2", f"{what} while waiting for {awaits}"))
+
+    def _end(self, what: str, awaits: Awaits, reply: Outcome | None, reason: Outcome | None) -> None:
         if self._closed:
             return
         self._closed = True
@@ -218,7 +225,7 @@ class ClientSession:
             self._finish(transaction)
         self._pipe.clear()
         self._body = None
-        self._events.append(Closed(reply or Outcome(451, "4.4.2", f"{what} while waiting for {awaits}")))
+        self._events.append(Closed(reason))
 
     def _break_off(self, error: BodyFault) -> None:
         """The dot must not follow, so the connection must end; on another one the body would be no better."""
@@ -268,6 +275,7 @@ class ClientSession:
             self._events.append(TlsGo())
 
     def _tls_refused(self, _step: Step, reply: WireReply) -> None:
+        self._ready = True
         self._events.append(TlsRefused(to_reply(reply)))
 
     def _challenged(self, step: Step, reply: WireReply) -> None:
@@ -281,9 +289,11 @@ class ClientSession:
             self._fail("protocol error (a challenge that is not base64)", step.awaits)
 
     def _logged_in(self, _step: Step, reply: WireReply) -> None:
+        self._ready = True
         self._events.append(LoggedIn(to_reply(reply)))
 
     def _login_refused(self, _step: Step, reply: WireReply) -> None:
+        self._ready = True
         self._events.append(LoginRefused(to_reply(reply)))
 
     def _mail_ok(self, step: Step, _reply: WireReply) -> None:
@@ -356,9 +366,8 @@ class ClientSession:
     def _ignored(self, _step: Step, _reply: WireReply) -> None:
         """Nothing depends on this reply."""
 
-    def _ended(self, _step: Step, _reply: WireReply) -> None:
-        self._closed = True
-        self._events.append(Closed(None))
+    def _ended(self, step: Step, _reply: WireReply) -> None:
+        self._end("closed", step.awaits, None, None)
 
 
 _ALL = (-1,)

@@ -126,16 +126,18 @@ class Conversation(ABC):
 
         Never for BodyEnd: the message may be on disk already, and its 250 is not taken back.
         """
+        if not self._lines.data:
+            return False
         match question:
             case BodyStart():
                 must_wait = not question.chunking
             case AuthStart() | AuthResponse():
                 must_wait = True
             case _:
-                must_wait = not self._esmtp and not isinstance(question, BodyEnd)
-        if must_wait and self._lines.data:
+                must_wait = not (self._esmtp or isinstance(question, BodyEnd))
+        if must_wait:
             self._close(Reason.PIPELINING, replies.SYNCHRONISATION)
-        return self._state is State.CLOSED
+        return must_wait
 
     def _move(self, cause: Verb | Input) -> None:
         step = TABLE[self._state][cause]

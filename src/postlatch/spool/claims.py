@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
-from functools import partial
 from pathlib import Path
 
 from postlatch.spool.bodies import body_path
@@ -21,8 +20,8 @@ _DUE = "SELECT message FROM recipients WHERE due <= ? ORDER BY due"
 _CLAIM = f"UPDATE recipients SET due = NULL WHERE message = ? AND due <= ? RETURNING {RECIPIENT_COLUMNS}"  # noqa: S608 - a constant
 # A row that no claim has (any more) is left alone: an outcome may be recorded twice when a commit's fate was unknown.
 _FINISH = """
-UPDATE recipients SET state = ?, due = ?, finished_at = ?, attempts = attempts + 1, last_reply = ?, last_remote = ?,
-  warned = max(warned, ?)
+UPDATE recipients SET state = ?, due = nullif(?, 0.0), finished_at = nullif(?, 0.0), attempts = attempts + 1,
+  last_reply = ?, last_remote = ?, warned = max(warned, ?)
 WHERE message = ? AND number = ? AND due IS NULL AND state IN ('queued', 'deferred')
 """
 _CLOSE = """
@@ -38,7 +37,6 @@ _HOLD_ORPHANS = """
 UPDATE recipients SET state = 'held', last_reply = 'the database has lost this message'
 WHERE message = ? AND due IS NULL AND state IN ('queued', 'deferred')
 """
-_FINAL = frozenset({OutcomeKind.DELIVERED, OutcomeKind.BOUNCED})
 
 
 def claim_due(limit: int, now: float, epoch: int) -> Operation[list[Claim]]:
@@ -82,31 +80,26 @@ def finish(claim: Claim, outcomes: Sequence[Outcome], now: float, bodies: Path) 
     """Record outcomes; the result is the body file that nobody needs any more, if any, for removal after the commit."""
     message_id = claim.message.message_id
     rows = [_outcome_row(message_id, outcome, now) for outcome in outcomes]
-    final = any(outcome.kind in _FINAL for outcome in outcomes)
-    return partial(_finish, message_id=message_id, rows=rows, final=final, now=now, bodies=bodies)
+    final = any([row[_FINISHED_AT] for row in rows])
+
+    def run(connection: sqlite3.Connection) -> list[Path]:
+        for row in rows:
+            connection.execute(_FINISH, row)
+        return close_message(connection, message_id, now, bodies) if final else []
+
+    return run
 
 
-def _finish(
-    connection: sqlite3.Connection, *, message_id: int, rows: list[tuple[object, ...]], final: bool, now: float, bodies: Path
-) -> list[Path]:
-    for row in rows:
-        connection.execute(_FINISH, row)
-    return close_message(connection, message_id, now, bodies) if final else []
+_FINISHED_AT = 2
 
 
 def _outcome_row(message_id: int, outcome: Outcome, now: float) -> tuple[object, ...]:
-    if (outcome.kind is OutcomeKind.DEFERRED) != (outcome.next_attempt is not None):
+    kind, due = outcome.kind, outcome.next_attempt
+    if (kind is OutcomeKind.DEFERRED) != (due is not None):
         raise SpoolError("a deferred recipient needs the time of its next attempt, and no other has one")
-    return (
-        outcome.kind,
-        outcome.next_attempt,
-        now if outcome.kind in _FINAL else None,
-        outcome.reply,
-        outcome.remote,
-        outcome.warned,
-        message_id,
-        outcome.number,
-    )
+    final = kind is OutcomeKind.DELIVERED or kind is OutcomeKind.BOUNCED
+    finished_at = now if final else 0.0  # 0 becomes NULL: rows.py says why
+    return str(kind), due or 0.0, finished_at, outcome.reply, outcome.remote, int(outcome.warned), message_id, outcome.number
 
 
 def close_message(connection: sqlite3.Connection, message_id: int, now: float, bodies: Path) -> list[Path]:

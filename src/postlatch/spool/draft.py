@@ -14,7 +14,7 @@ from postlatch.model.address import Address
 from postlatch.model.envelope import Envelope
 from postlatch.policy.grant import RelayGrant
 from postlatch.spool.bodies import INLINE_LIMIT, BodyWriter, digest_of
-from postlatch.spool.contract import Claim, SpoolError
+from postlatch.spool.contract import Claim, SpoolError, StoredMessage
 from postlatch.spool.fastpath import FastPath
 from postlatch.spool.gate import Classify, admit
 from postlatch.spool.rows import (
@@ -24,7 +24,6 @@ from postlatch.spool.rows import (
     message_row,
     queued_recipients,
     recipient_row,
-    stored_message,
 )
 from postlatch.store.writer import Operation
 
@@ -144,13 +143,21 @@ class Draft:
         )
 
     def _make_claim(self, envelope: Envelope, kind: str) -> Claim:
-        message = stored_message(
-            envelope,
-            message_id=self.message_id,
-            size=self.size,
-            kind=kind,
-            eight_bit=self.eight_bit,
-            utf8_headers=self.utf8_headers,
+        message = StoredMessage(
+            self.message_id,
+            envelope.sender,
+            envelope.received_at,
+            self.size,
+            envelope.params,
+            envelope.listener,
+            envelope.role,
+            envelope.client,
+            envelope.helo,
+            envelope.account,
+            envelope.header_message_id,
+            kind,
+            self.eight_bit,
+            self.utf8_headers,
         )
         body = None if self._file is not None else self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         return Claim(message, queued_recipients(envelope.recipients), self._intake.epoch, body)

@@ -10,7 +10,6 @@ from typing import Any
 from postlatch.model.address import Address
 from postlatch.model.envelope import (
     Destination,
-    Envelope,
     EnvelopeRecipient,
     GrantReason,
     RecipientParams,
@@ -19,9 +18,20 @@ from postlatch.model.envelope import (
 )
 from postlatch.spool.contract import QueuedRecipient, StoredMessage
 
-INSERT_MESSAGE = f"INSERT INTO messages VALUES ({', '.join('?' * 23)})"  # noqa: S608 - a constant
+# Python's sqlite3 takes int, float and str as they are; None, bool, bytes and every subclass first go through its adapters,
+# 0.65 µs each. So optional values travel as '' or 0 and become NULL in SQL, which is what makes a row 10 µs cheaper.
+INSERT_MESSAGE = """
+INSERT INTO messages (id, sender, sender_local, sender_domain, received_at, size, body_kind, body_digest, eight_bit,
+  utf8_headers, declared_size, body_type, smtputf8, ret, envid, listener, role, client, helo, account, header_message_id, kind)
+VALUES (?, nullif(?, ''), nullif(?, ''), nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+  nullif(?, ''), nullif(?, ''), ?, ?, ?, ?)
+"""
 INSERT_BODY = "INSERT INTO bodies VALUES (?, ?)"
-INSERT_RECIPIENT = f"INSERT INTO recipients VALUES ({', '.join('?' * 21)})"  # noqa: S608 - a constant
+INSERT_RECIPIENT = """
+INSERT INTO recipients (message, number, address, local, domain, destination, grant_reason, grant_ref, notify, orcpt,
+  original, original_local, original_domain, due, state, attempts, last_reply, last_remote, possible_duplicate, warned)
+VALUES (?, ?, ?, ?, ?, ?, nullif(?, ''), nullif(?, ''), ?, ?, nullif(?, ''), ?, ?, nullif(?, 0.0), 'queued', 0, '', '', 0, 0)
+"""
 
 SELECT_MESSAGE = """
 SELECT id, sender, sender_local, sender_domain, received_at, size, declared_size, body_type, smtputf8, ret, envid,
@@ -31,91 +41,62 @@ FROM messages WHERE id = ?
 RECIPIENT_COLUMNS = """number, address, local, domain, destination, grant_reason, grant_ref, notify, orcpt,
   original, original_local, original_domain, attempts, last_reply, possible_duplicate, warned"""
 
-_NO_ADDRESS = (None, None, None)
-_AddressParts = tuple[str, str, str] | tuple[None, None, None]
+_NO_ADDRESS = ("", "", "")
 
 
 def message_row(message: StoredMessage, body_kind: str, digest: bytes) -> tuple[object, ...]:
-    """The row of a new message, for `INSERT_MESSAGE`."""
-    params = message.params
+    """The values of a new message, for `INSERT_MESSAGE`."""
+    params, role, client = message.params, message.role, message.client
     return (
         message.message_id,
         *_parts(message.sender),
         message.received_at,
         message.size,
         body_kind,
-        digest,
-        message.eight_bit,
-        message.utf8_headers,
+        bytearray(digest),
+        int(message.eight_bit),
+        int(message.utf8_headers),
         params.size,
         params.body,
-        params.smtputf8,
+        int(params.smtputf8),
         params.ret,
         params.envid,
         message.listener,
-        message.role,
-        None if message.client is None else str(message.client),
+        "" if role is None else str(role),
+        "" if client is None else str(client),
         message.helo,
         message.account,
         message.header_message_id,
         message.kind,
-        None,
     )
 
 
 def recipient_row(message_id: int, recipient: QueuedRecipient, due: float | None) -> tuple[object, ...]:
-    """The row of a new recipient, for `INSERT_RECIPIENT`."""
-    address, params = recipient.address, recipient.params
+    """The values of a new recipient, for `INSERT_RECIPIENT`."""
+    address, params, reason = recipient.address, recipient.params, recipient.grant_reason
     return (
         message_id,
         recipient.number,
         address.text,
         address.local,
         address.domain,
-        recipient.destination,
-        recipient.grant_reason,
-        recipient.grant_ref if recipient.grant_reason is not None else None,
-        ",".join(sorted(params.notify)),
+        str(recipient.destination),
+        "" if reason is None else str(reason),
+        "" if reason is None else recipient.grant_ref,
+        ",".join(sorted(params.notify)) if params.notify else "",
         params.orcpt,
         *_parts(recipient.original),
-        "queued",
-        recipient.attempts,
-        due,
-        "",
-        "",
-        None,
-        0,
-        0,
-    )
-
-
-def stored_message(
-    envelope: Envelope, *, message_id: int, size: int, kind: str, eight_bit: bool, utf8_headers: bool
-) -> StoredMessage:
-    """What of an envelope belongs to the message as a whole."""
-    return StoredMessage(
-        message_id=message_id,
-        sender=envelope.sender,
-        received_at=envelope.received_at,
-        size=size,
-        params=envelope.params,
-        listener=envelope.listener,
-        role=envelope.role,
-        client=envelope.client,
-        helo=envelope.helo,
-        account=envelope.account,
-        header_message_id=envelope.header_message_id,
-        kind=kind,
-        eight_bit=eight_bit,
-        utf8_headers=utf8_headers,
+        due or 0.0,
     )
 
 
 def queued_recipients(recipients: Sequence[EnvelopeRecipient]) -> tuple[QueuedRecipient, ...]:
     """The recipients of a new message, numbered from 0."""
     return tuple(
-        QueuedRecipient(n, r.address, r.destination, r.grant_reason, r.grant_ref, r.params, r.original)
-        for n, r in enumerate(recipients)
+        [
+            QueuedRecipient(n, r.address, r.destination, r.grant_reason, r.grant_ref, r.params, r.original)
+            for n, r in enumerate(recipients)
+        ]
     )
 
 
@@ -165,7 +146,7 @@ def load_recipient(row: Sequence[Any]) -> QueuedRecipient:
     )
 
 
-def _parts(address: Address | None) -> _AddressParts:
+def _parts(address: Address | None) -> tuple[str, str, str]:
     return _NO_ADDRESS if address is None else (address.text, address.local, address.domain)
 
 

@@ -225,10 +225,10 @@ def _show(data: bytes) -> str:
 class SessionPeer:
     """A ``ServerSession`` and an owner who says yes unless told otherwise.
 
-    Settings are the fields of ``ServerConfig``; ``greet=no`` leaves ``start`` to an ``O: start``. Answers are a reply
-    (``550 5.7.1 No``), ``close`` and a reply, ``334 text`` (a challenge, not encoded), or ``shutdown`` and a reply, which asks
-    for a shutdown while the question is open and then answers by default. ``history`` holds all events: the pieces of a body as one before
-    its BodyEnd, those of a dropped body not at all.
+    Settings are the fields of ``ServerConfig``; ``greet=no`` leaves ``start`` to an ``O: start``. An answer is a reply
+    (``550 5.7.1 No``), ``close`` and a reply, ``334 text`` (a challenge, not encoded), nothing (the default), or ``shutdown``
+    and a reply, which asks for a shutdown while the question is open and then answers by default. ``history`` holds all events:
+    the pieces of a body as one before its BodyEnd, those of a dropped body not at all.
     """
 
     def __init__(self, settings: dict[str, str]) -> None:
@@ -279,7 +279,7 @@ class SessionPeer:
         while (event := self.session.next_event()) is not None:
             self._note(event)
             if isinstance(event, Question):
-                answer = answers.pop(0) if answers else _default(event)
+                answer = (answers.pop(0) if answers else "") or _default(event)
                 self._given.append(answer)
                 self._answer(event, answer)
         self._out += self.session.output()

@@ -1,4 +1,4 @@
-"""What holds for every answer, also for errors: security headers, only GET and HEAD, and no word about what went wrong inside."""
+"""What holds for every answer, also for errors: security headers, only GET and HEAD, no word about what went wrong inside."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _refusals(refusals: list[RuleStatus]) -> str:
 
 
 def _table(heading: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, numbers: int, empty: str) -> str:
-    """A table named by a heading, of cells that are HTML already. The first cell of a row is its header, the last ``numbers`` are numbers."""
+    """A table named by a heading, of cells that are HTML already: a header first in each row, ``numbers`` numbers last."""
     first_number = len(columns) - numbers
     body = "".join(_row(cells, first_number) for cells in rows)
     if not body:

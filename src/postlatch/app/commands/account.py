@@ -27,9 +27,9 @@ async def _commit(world: World, operation: Any, event: str, login: str, **fields
 def _row(record: AccountRecord) -> dict[str, Any]:
     return {
         "login": record.login,
-        "send_as": sorted(record.send_as | ({record.login} if "@" in record.login else set())),
-        "suspended": record.suspended,
-        "suspended_reason": record.suspended_reason,
+        "state": "suspended" if record.suspended else "active",
+        "why": record.suspended_reason,
+        "send_as": sorted(record.send_as),
         "created": rfc3339(record.created_at),
         "changed": rfc3339(record.changed_at),
     }
@@ -66,7 +66,7 @@ async def passwd(world: World, arguments: dict[str, Any]) -> Answer:
 async def suspend(world: World, arguments: dict[str, Any]) -> Answer:
     """Stop an account from sending; what it has in the queue is held at its next attempt."""
     login = parse_login(arguments["login"])
-    reason = str(arguments.get("reason") or "suspended by command")
+    reason = str(arguments.get("why") or "suspended by command")
     return await _commit(world, changes.suspend(login, reason, world.now()), "account.suspended", login, why=reason)
 
 

@@ -24,27 +24,27 @@ def _network(text: str) -> str:
 
 
 async def add(world: World, arguments: dict[str, Any]) -> Answer:
-    """Refuse a client's connections, for ``hours`` or until the ban is removed."""
+    """Refuse a client's connections, for ``seconds`` or until the ban is removed."""
     name = _network(arguments["network"])
     network = ip_network(name)
     if network.prefixlen < _WIDEST[network.version]:
         raise CommandError(f"{name} is too wide to ban: at most a /{_WIDEST[network.version]}")
-    if any(address in network for address in _OURSELVES if address.version == network.version) and not arguments.get("force"):
+    if any(address in network for address in _OURSELVES if address.version == network.version):
         raise CommandError(f"{name} holds this machine itself: banning it would stop the self-probe and local programs")
-    hours = arguments.get("hours")
-    until = world.now() + float(hours) * 3600 if hours else None
-    reason = str(arguments.get("reason") or "banned by command")
+    seconds = arguments.get("seconds")
+    until = world.now() + float(seconds) if seconds else None
+    reason = str(arguments.get("why") or "banned by command")
     event = Event("ban.added", world.now(), {"client": name, "why": reason, "operator": "command"})
     await world.submit([bans.add(Ban(name, until, reason, world.now()))], event)
     await world.reader.read(world.load_bans)
-    return good("ban", network=name, until=_when(until), reason=reason)
+    return good("ban", network=name, until=_when(until), why=reason)
 
 
 async def listing(world: World, _arguments: dict[str, Any]) -> Answer:
     """Bans in force."""
     now = world.now()
     rows = [ban for ban in await world.reader.read(bans.load) if ban.until is None or ban.until > now]
-    shown = [{"network": b.network, "until": _when(b.until), "reason": b.reason, "created": rfc3339(b.created_at)} for b in rows]
+    shown = [{"network": b.network, "until": _when(b.until), "why": b.reason, "since": rfc3339(b.created_at)} for b in rows]
     return good("bans", bans=shown)
 
 

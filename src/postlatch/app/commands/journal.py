@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from postlatch.app.answer import BAD_NEWS, GOOD, Answer, CommandError, good
+from postlatch.app.answer import BAD_NEWS, GOOD, Answer, good
 from postlatch.app.world import World
 from postlatch.journal import read
 from postlatch.journal.search import Query, search, tail
@@ -31,7 +30,8 @@ async def read_after(world: World, arguments: dict[str, Any]) -> Answer:
 
 async def tail_now(world: World, arguments: dict[str, Any]) -> Answer:
     """The last events."""
-    return good("journal", events=await world.reader.read(partial(tail, count=_limit(arguments, 20))))
+    count = min(_MOST, int(arguments.get("lines") or 20))
+    return good("journal", events=await world.reader.read(partial(tail, count=count)))
 
 
 async def find(world: World, arguments: dict[str, Any]) -> Answer:
@@ -39,8 +39,8 @@ async def find(world: World, arguments: dict[str, Any]) -> Answer:
     names = ("message", "account", "address", "client", "event", "text")
     query = Query(
         **{name: str(arguments[name]) for name in names if arguments.get(name)},
-        since=_time(arguments.get("since"), -math.inf, world.now()),
-        until=_time(arguments.get("until"), math.inf, world.now()),
+        since=arguments.get("since", -math.inf),
+        until=arguments.get("until", math.inf),
     )
     found = await world.reader.read(partial(search, query=query, limit=_limit(arguments, 100)))
     return Answer(GOOD if found else BAD_NEWS, {"schema": "postlatch.journal/1", "events": found})
@@ -48,8 +48,7 @@ async def find(world: World, arguments: dict[str, Any]) -> Answer:
 
 async def page(world: World, arguments: dict[str, Any]) -> Answer:
     """One page of an export: records behind ``after`` within the time range, and where to go on."""
-    since = _time(arguments.get("since"), -math.inf, world.now())
-    until = _time(arguments.get("until"), math.inf, world.now())
+    since, until = arguments.get("since", -math.inf), arguments.get("until", math.inf)
     after = int(arguments.get("after") or 0)
     found = await world.reader.read(partial(read.read, after_seq=after, limit=_limit(arguments, 1000)))
     inside = [record for record in found if since <= record["at"] < until]
@@ -74,20 +73,3 @@ def _verify(world: World) -> VerifyReport:
     # A connection of its own, in autocommit: this may take longer than a read may.
     with closing(open_reader(world.settings.database)) as connection:
         return verify(connection)
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def _time(text: Any, otherwise: float, now: float) -> float:
-    """RFC 3339, a day, or how long ago (``2h``)."""
-    if not text:
-        return otherwise
-    value = str(text)
-    if value[:-1].isdigit() and value[-1] in _UNITS:
-        return now - timedelta(seconds=int(value[:-1]) * _UNITS[value[-1]]).total_seconds()
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise CommandError(f"{value!a} is no time; write 2026-11-24T12:00:00Z, a day, or how long ago, like 2h") from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

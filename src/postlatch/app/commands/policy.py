@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -52,7 +51,7 @@ async def decide(world: World, arguments: dict[str, Any]) -> Answer:
         known=await _known(world, arguments["rcpt"]),
         smtputf8=True,
     )
-    found = dryrun.explain(world.policy.snapshot, _at(arguments.get("at"), world.now()), envelope)
+    found = dryrun.explain(world.policy.snapshot, arguments.get("at", world.now()), envelope)
     status = {"accept": GOOD, "refuse": BAD_NEWS}.get(str(found["verdict"]), UNDECIDED)
     return Answer(status, {"schema": "postlatch.decide/1", **found})
 
@@ -75,16 +74,6 @@ async def _known(world: World, text: str) -> bool | None:
     return known
 
 
-def _at(text: str | None, now: float) -> float:
-    if not text:
-        return now
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"at: {text!a} is no time; write it like 2027-06-30T12:00:00Z") from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-
-
 def judged(judgement: Judgement) -> dict[str, Any]:
     """The JSON of ``check``."""
     return {
@@ -98,5 +87,3 @@ def judged(judgement: Judgement) -> dict[str, Any]:
 def problem_row(problem: Problem) -> Mapping[str, Any]:
     """One of ``errors``."""
     return problem.as_json()
-
-

@@ -8,7 +8,7 @@ from typing import Any
 
 from postlatch.app.answer import BAD_NEWS, GOOD, Answer, CommandError, good
 from postlatch.app.reports import bounce_notices
-from postlatch.app.world import World
+from postlatch.app.world import World, bodies_of
 from postlatch.delivery.ports import PreparedNotice
 from postlatch.journal.search import Query, search
 from postlatch.model.events import Event
@@ -47,7 +47,7 @@ async def listing(world: World, arguments: dict[str, Any]) -> Answer:
     limit = int(arguments.get("limit") or _PAGE)
     query = partial(list_recipients, filters=_filter(arguments), limit=limit, after=arguments.get("after") or "")
     rows = await world.reader.read(query)
-    return good("queue", recipients=[row.as_json() for row in rows], more=len(rows) == limit)
+    return good("queue", recipients=[row.as_json() for row in rows], next=rows[-1].id if len(rows) == limit else None)
 
 
 async def counts(world: World, _arguments: dict[str, Any]) -> Answer:
@@ -57,31 +57,35 @@ async def counts(world: World, _arguments: dict[str, Any]) -> Answer:
 
 
 async def show(world: World, arguments: dict[str, Any]) -> Answer:
-    """One message: envelope, recipients, header, history."""
-    [text] = arguments["ids"]
+    """Messages: envelope, recipients, header, history."""
+    return good("messages", messages=[await _show(world, text) for text in arguments["ids"]])
+
+
+async def _show(world: World, text: str) -> dict[str, Any]:
     message_id, _ = parse_queue_id(text)
     shown = await world.reader.read(partial(find_message, message_id=message_id))
     if shown is None:
-        raise CommandError(f"there is no message {text!a} in the queue; journal search --message {text!a} may know it", BAD_NEWS)
-    block = await world.reader.read(partial(header, message_id=message_id, bodies=world.spool.bodies))
+        raise CommandError(
+            f"there is no message {text!a} in the queue; journal search --message {text!a} may know it", BAD_NEWS
+        )
+    block = await world.reader.read(partial(header, message_id=message_id, bodies=bodies_of(world.settings)))
     history = await world.reader.read(partial(search, query=Query(message=format_id(message_id)), limit=200))
     message = shown.message
-    return good(
-        "message",
-        message_id=format_id(message_id),
-        sender=str(message.sender or "<>"),
-        received=rfc3339(message.received_at),
-        size=message.size,
-        listener=message.listener,
-        client=str(message.client or ""),
-        helo=message.helo,
-        account=message.account,
-        kind=message.kind,
-        header_message_id=message.header_message_id,
-        recipients=[_long(row) for row in shown.recipients],
-        header=block.decode("utf-8", "backslashreplace"),
-        history=history,
-    )
+    return {
+        "message_id": format_id(message_id),
+        "sender": str(message.sender or "<>"),
+        "received_at": rfc3339(message.received_at),
+        "size": message.size,
+        "listener": message.listener,
+        "client": str(message.client or ""),
+        "helo": message.helo,
+        "account": message.account,
+        "kind": message.kind,
+        "header_message_id": message.header_message_id,
+        "recipients": [_long(row) for row in shown.recipients],
+        "header": block.decode("utf-8", "backslashreplace"),
+        "history": history,
+    }
 
 
 def _long(row: QueueRow) -> dict[str, Any]:
@@ -91,7 +95,7 @@ def _long(row: QueueRow) -> dict[str, Any]:
         "grant_ref": row.grant_ref,
         "last_remote": row.last_remote,
         "possible_duplicate": row.possible_duplicate,
-        "finished": None if row.finished_at is None else rfc3339(row.finished_at),
+        "finished_at": None if row.finished_at is None else rfc3339(row.finished_at),
     }
 
 
@@ -112,11 +116,8 @@ async def _act(world: World, event: str, make: Callable[[], Operation[AdminResul
 def _answer(world: World, changed: list[QueueRow], active: dict[str, QueueRow]) -> Answer:
     if world.relay is not None:
         world.relay.dispatcher.wake(due=True)
-    data = {"recipients": [row.as_json() for row in changed], "active": sorted(active)}
-    message = f"{len(active)} recipients are being delivered right now: try again" if active else ""
-    if not changed and not active:
-        message = "nothing in the queue matches"
-    return Answer(GOOD if changed else BAD_NEWS, {"schema": "postlatch.queue/1", **data}, message)
+    data = {"changed": [row.as_json() for row in changed], "active": [row.as_json() for row in active.values()]}
+    return Answer(GOOD if changed else BAD_NEWS, {"schema": "postlatch.queue-changed/1", **data})
 
 
 async def _tell(world: World, event: str, result: AdminResult) -> None:
@@ -159,7 +160,7 @@ async def retry(world: World, arguments: dict[str, Any]) -> Answer:
 async def delete(world: World, arguments: dict[str, Any]) -> Answer:
     """Drop recipients; nobody is told, and the journal says who did it."""
     filters = _filter(arguments, needed=True)
-    return await _act(world, "queue.deleted", lambda: admin.delete(filters, world.now(), world.spool.bodies))
+    return await _act(world, "queue.deleted", lambda: admin.delete(filters, world.now(), bodies_of(world.settings)))
 
 
 async def bounce(world: World, arguments: dict[str, Any]) -> Answer:
@@ -168,7 +169,7 @@ async def bounce(world: World, arguments: dict[str, Any]) -> Answer:
     changed: list[QueueRow] = []
     active: dict[str, QueueRow] = {}
     while True:
-        [result] = await world.submit([admin.bounce(filters, world.now(), world.spool.bodies, reply=_REASON)])
+        [result] = await world.submit([admin.bounce(filters, world.now(), bodies_of(world.settings), reply=_REASON)])
         active |= {row.id: row for row in result.active}
         if not result.changed:
             break

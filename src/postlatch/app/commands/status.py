@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import resource
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 from postlatch.app.answer import Answer, good
 from postlatch.app.world import World
-from postlatch.policy.replies import rfc3339
+from postlatch.model.envelope import Role
 from postlatch.spool.queue import tally
 
 
 async def status(world: World, _arguments: dict[str, Any]) -> Answer:
-    """The relay's state in one object."""
+    """The relay's state in one object, in the shape of the web room's Status, and a few facts more."""
     relay, policy = world.relay, world.policy
     states = await world.reader.read(tally)
     return good(
         "status",
         hostname=world.settings.hostname,
-        closed=True,  # a snapshot that is not proved closed is never installed
+        at=world.now(),
+        closed=policy.proved_at > 0,  # a snapshot that is not proved closed is never installed
+        proved_at=policy.proved_at or None,
         policy_version=policy.snapshot.version,
-        proved_at=rfc3339(policy.proved_at),
         store_healthy=world.writer.healthy,
-        draining=relay.services.draining if relay is not None else False,
+        draining=relay is not None and relay.services.draining,
         listeners=_listeners(world),
         queue={str(state): count for state, count in states.items()},
+        oldest_seconds=await _oldest(world),
+        refusals=_refusals(world),
         probes=[probe._asdict() for probe in relay.probes] if relay is not None else [],
-        lapsed=[str(problem) for problem in policy.judge(policy.snapshot).lapsed],
     )
 
 
@@ -34,11 +37,34 @@ def _listeners(world: World) -> list[dict[str, Any]]:
     relay = world.relay
     if relay is None:
         return []
-    open_now = relay.server.open_connections()
     return [
-        {"name": x.name, "role": str(x.role), "addresses": relay.addresses[x.name], "connections": open_now[x.name]}
+        {
+            "name": x.name,
+            "role": str(Role(x.role)),
+            "addresses": relay.addresses[x.name],
+            "bound": True,
+            "accepted": world.counters.total("postlatch_messages_accepted_total", x.name),
+            "refused": world.counters.total("postlatch_recipients_refused_total", x.name),
+        }
         for x in world.settings.listeners
     ]
+
+
+def _refusals(world: World) -> list[dict[str, Any]]:
+    if world.relay is None:
+        return []
+    refusals = world.relay.services.refusals
+    ranked = sorted(refusals.counts.items(), key=lambda item: -item[1])
+    return [{"rule": rule, "count": count, **refusals.last[rule]._asdict()} for rule, count in ranked]
+
+
+async def _oldest(world: World) -> float | None:
+    def query(connection: sqlite3.Connection) -> float | None:
+        row = connection.execute("SELECT received_at FROM messages WHERE finished_at IS NULL ORDER BY id LIMIT 1").fetchone()
+        return None if row is None else float(row[0])
+
+    received = await world.reader.read(query)
+    return None if received is None else max(0.0, world.now() - received)
 
 
 async def metrics(world: World, _arguments: dict[str, Any]) -> Answer:
@@ -47,9 +73,15 @@ async def metrics(world: World, _arguments: dict[str, Any]) -> Answer:
     counters.set("postlatch_store_healthy", float(world.writer.healthy))
     for state, count in (await world.reader.read(tally)).items():
         counters.set("postlatch_queue_recipients", count, (str(state),))
+    counters.set("postlatch_queue_oldest_seconds", await _oldest(world) or 0.0)
     if world.relay is not None:
         for name, count in world.relay.server.open_connections().items():
             counters.set("postlatch_connections_open", count, (name,))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    counters.set("postlatch_process_resident_memory_bytes", memory, ("relay",))
+    counters.set("postlatch_process_resident_memory_bytes", resident_memory(), ("relay",))
     return good("metrics", samples=counters.snapshot())
+
+
+def resident_memory() -> float:
+    """Octets of memory that this process has in use now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return float(pages * 4096)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from postlatch.app.answer import Answer, CommandError, good
-from postlatch.app.world import World
+from postlatch.app.world import World, bodies_of
 from postlatch.store.backup import backup
 
 
 async def make(world: World, arguments: dict[str, Any]) -> Answer:
     """Write everything into one file."""
     target = Path(arguments["file"])
-    if target.exists():
+    if await asyncio.to_thread(target.exists):
         raise CommandError(f"{target} exists already: a backup never replaces a file")
-    report = await asyncio.to_thread(backup, world.settings.database, world.spool.bodies, target)
+    report = await asyncio.to_thread(backup, world.settings.database, bodies_of(world.settings), target)
     return good("backup", file=str(target), **report._asdict())

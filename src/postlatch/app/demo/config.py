@@ -12,22 +12,22 @@ key = "key.pem"
 
 [[listeners]]
 name = "mx"
-address = "127.0.0.1:{mx}"
+address = "127.0.0.1:0"
 role = "mx"
 
 [[listeners]]
 name = "submission"
-address = "127.0.0.1:{submission}"
+address = "127.0.0.1:0"
 role = "submission"
 
 [[listeners]]
 name = "submissions"
-address = "127.0.0.1:{submissions}"
+address = "127.0.0.1:0"
 role = "submissions"
 
 [[listeners]]
 name = "relay"
-address = "127.0.0.1:{relay}"
+address = "127.0.0.1:0"
 role = "relay"
 
 [domains."example.com"]
@@ -58,14 +58,13 @@ smarthost = "smtp://127.0.0.1:{sink}"
 to = ["alice@example.com"]
 
 [http]
-address = "127.0.0.1:{http}"
+address = "127.0.0.1:0"
 
 [log]
 level = "error"
 """
 
 
-def render(ports: dict[str, int], sink: int) -> str:
-    """The demo's postlatch.toml. Port 0 means a free one."""
-    names = ("mx", "submission", "submissions", "relay", "http")
-    return _TEMPLATE.format(sink=sink, **{name: ports.get(name, 0) for name in names})
+def render(sink: int) -> str:
+    """The demo's postlatch.toml; ``sink`` is the port that everything for elsewhere goes to."""
+    return _TEMPLATE.format(sink=sink)

@@ -25,24 +25,23 @@ from postlatch.app.demo.view import View
 
 _LOGIN = "alice@example.com"
 _REFRESH = 0.5  # seconds
+_PAUSE = 0.4  # seconds between two attempts of the spammers
 
 
-def run(ports: dict[str, int], *, with_traffic: bool, pause: float) -> int:
+def run(arguments: dict[str, Any]) -> int:
     """Run until interrupted; the exit status."""
     folder = Path(tempfile.mkdtemp(prefix="postlatch-demo-"))
     try:
-        return asyncio.run(_Demo(folder, ports, with_traffic=with_traffic, pause=pause).run())
+        return asyncio.run(_Demo(folder, quiet=bool(arguments.get("quiet"))).run())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Demo:
-    def __init__(self, folder: Path, ports: dict[str, int], *, with_traffic: bool, pause: float) -> None:
+    def __init__(self, folder: Path, *, quiet: bool) -> None:
         self._folder = folder
         self._data = folder / "data"
-        self._ports = ports
-        self._with_traffic = with_traffic
-        self._pause = pause
+        self._quiet = quiet
         self._password = secrets.token_urlsafe(9)
         self._stop_traffic = threading.Event()
         self._sink = Sink()
@@ -55,7 +54,7 @@ class _Demo:
             loop.add_signal_handler(number, stopping.set)
         await self._sink.start()
         config = self._folder / "postlatch.toml"
-        config.write_text(render(self._ports, self._sink.port), "utf-8")
+        config.write_text(render(self._sink.port), "utf-8")
         write_self_signed("relay.postlatch.test", self._folder / "cert.pem", self._folder / "key.pem", SystemClock().now())
         process = await self._start(config)
         try:
@@ -103,11 +102,11 @@ class _Demo:
         )
 
     def _header(self, addresses: dict[str, str]) -> list[str]:
+        login = f"--auth-user {_LOGIN} --auth-password {self._password}"
         return [
             "  ".join(f"{name} {address}" for name, address in addresses.items()),
             f"login {_LOGIN}  password {self._password}",
-            f"swaks --server {addresses['submission']} -tls --auth-user {_LOGIN} --auth-password {self._password} "
-            f"--from {_LOGIN} --to you@elsewhere.example",
+            f"swaks --server {addresses['submission']} -tls {login} --from {_LOGIN} --to you@elsewhere.example",
             f"swaks --server {addresses['mx']} --from you@elsewhere.example --to friend@elsewhere.example   (refused)",
             f"page http://{addresses['http']}/   mail {self._data / 'mail'}   configuration {self._folder / 'postlatch.toml'}",
         ]
@@ -118,8 +117,8 @@ class _Demo:
         if view.plain:
             sys.stdout.write("\n".join(header) + "\n")
             sys.stdout.flush()
-        thread = threading.Thread(target=traffic.run, args=(self._place(addresses), self._stop_traffic, self._pause), daemon=True)
-        if self._with_traffic:
+        thread = threading.Thread(target=traffic.run, args=(self._place(addresses), self._stop_traffic, _PAUSE), daemon=True)
+        if not self._quiet:
             thread.start()
         with _screen(view) as refresh:
             while not stopping.is_set() and process.returncode is None:

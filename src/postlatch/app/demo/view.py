@@ -1,4 +1,4 @@
-"""What the demo shows: decisions with their reasons, the queue, the sink. A live screen on a terminal, plain lines elsewhere."""
+"""What the demo shows: decisions with reasons, the queue, the sink. A live screen on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ class View:
         from rich.text import Text  # noqa: PLC0415
 
         layout = Layout()
-        layout.split_column(Layout(name="top", size=len(self._header) + 2), Layout(name="middle"), Layout(name="bottom", size=10))
+        layout.split_column(
+            Layout(name="top", size=len(self._header) + 2), Layout(name="middle"), Layout(name="bottom", size=10)
+        )
         layout["top"].update(Panel(Text("\n".join(self._header)), title="postlatch demo (Ctrl-C ends it)"))
         layout["middle"].update(Panel(self._decisions(), title="Decisions"))
         layout["bottom"].split_row(Layout(name="queue"), Layout(name="sink", ratio=2))

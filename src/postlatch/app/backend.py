@@ -1,0 +1,89 @@
+"""What the command line calls: the running relay through its control socket, or the database itself where none runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from postlatch.app.answer import Answer, CommandFailed
+
+if TYPE_CHECKING:
+    from postlatch.settings.problem import SettingsError
+    from postlatch.settings.tree import Settings
+
+# Rooms are imported inside the methods: a command line that only prints its help must not load a mail server.
+
+
+class LocalBackend:
+    """The backend of the command line on this machine."""
+
+    def call(self, command: str, arguments: dict[str, Any], config: Path | None) -> Answer:
+        """Run one command; its answer. Never raises for what a person can cause."""
+        from postlatch.settings.problem import SettingsError  # noqa: PLC0415
+
+        try:
+            if command == "init":
+                from postlatch.app.initialise import initialise  # noqa: PLC0415
+
+                return initialise(arguments)
+            if command == "check":
+                from postlatch.app.check import check  # noqa: PLC0415
+
+                return check(config)
+            settings = _settings(config)
+            if command == "restore":
+                from postlatch.app.restoring import restore  # noqa: PLC0415
+
+                return restore(settings, arguments)
+            return _ask(settings, command, arguments)
+        except SettingsError as error:
+            return _unusable(error)
+
+    def stream(self, command: str, arguments: dict[str, Any], config: Path | None) -> Iterator[dict[str, Any]]:
+        """Records of ``journal.tail`` (following) and ``journal.export``, one by one."""
+        from postlatch.app.streams import export, follow  # noqa: PLC0415
+        from postlatch.settings.problem import SettingsError  # noqa: PLC0415
+
+        try:
+            settings = _settings(config)
+        except SettingsError as error:
+            raise CommandFailed(_unusable(error)) from None
+
+        def ask(name: str, values: dict[str, Any]) -> Answer:
+            return _ask(settings, name, values)
+
+        return follow(ask, arguments) if command == "journal.tail" else export(ask, arguments)
+
+    def run(self, command: str, arguments: dict[str, Any], config: Path | None) -> int:
+        """``serve`` and ``demo``: take over this process until it ends."""
+        if command == "demo":
+            from postlatch.app.demo.run import run as run_demo  # noqa: PLC0415
+
+            return run_demo(arguments)
+        from postlatch.app.serve import serve  # noqa: PLC0415
+
+        return serve(config)
+
+
+def _unusable(error: SettingsError) -> Answer:
+    return Answer(error.exit_status, {"errors": [problem.as_json() for problem in error.problems]})
+
+
+def _settings(config: Path | None) -> Settings:
+    from postlatch.settings.load import choose_path, load  # noqa: PLC0415
+
+    return load(choose_path(config, os.environ))
+
+
+def _ask(settings: Settings, command: str, arguments: dict[str, Any]) -> Answer:
+    """The relay if it runs, else the database under the same lock."""
+    from postlatch.app import control  # noqa: PLC0415
+
+    try:
+        return control.call(settings.data_dir, command, arguments)
+    except control.NotServing as error:
+        from postlatch.app.offline import run_offline  # noqa: PLC0415
+
+        return run_offline(settings, command, arguments, str(error))

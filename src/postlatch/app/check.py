@@ -1,0 +1,78 @@
+"""``check``: everything that a start would look at, without starting: syntax, files, dangers, the proof."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from postlatch.accounts.book import AccountBook
+from postlatch.app.answer import BAD_NEWS, GOOD, UNUSABLE, Answer, CommandError
+from postlatch.app.clock import SystemClock
+from postlatch.app.policy import Judgement, PolicyHolder
+from postlatch.app.privileges import UserError, find_user
+from postlatch.app.world import suspended_rights
+from postlatch.server.tls import CertificateError, make_context
+from postlatch.settings.load import choose_path, load
+from postlatch.settings.problem import Problem, SettingsError
+from postlatch.settings.readiness import unreachable
+from postlatch.settings.tree import Settings
+from postlatch.store import rights
+from postlatch.store.database import StoreError, open_reader
+
+
+def check(config: Path | None) -> Answer:
+    """The answer of ``postlatch check``."""
+    try:
+        settings = load(choose_path(config, os.environ))
+    except SettingsError as error:
+        return _answer(error.problems, ())
+    broken = unusable(settings)
+    try:
+        judgement = judge_settings(settings)
+    except (StoreError, sqlite3.Error, ValueError, CommandError) as error:
+        return _answer([*broken, settings.problem("store", str(error))], ())
+    return _answer([*broken, *judgement.fatal, *judgement.lapsed], judgement.counterexamples)
+
+
+def unusable(settings: Settings) -> list[Problem]:
+    """Files and users that the configuration names and that a start could not use."""
+    problems = list(unreachable(settings))
+    if settings.tls is not None and not any(problem.key.startswith("tls") for problem in problems):
+        try:
+            make_context(settings.tls.certificate, settings.tls.key)
+        except CertificateError as error:
+            problems.append(settings.problem("tls.certificate", str(error)))
+    if settings.user is not None:
+        try:
+            find_user(settings.user)
+        except UserError as error:
+            problems.append(settings.problem("user", str(error)))
+    return problems
+
+
+def judge_settings(settings: Settings) -> Judgement:
+    """Judge the file together with the accounts and rights of the database, if there is one."""
+    book = AccountBook()
+    holder = PolicyHolder(settings, book, SystemClock())
+    if settings.database.exists():
+        with closing(open_reader(settings.database)) as connection:
+            book.load(connection)
+            holder.stored = rights.load(connection)
+            holder.suspended = suspended_rights(connection)
+    return holder.judge(holder.candidate())
+
+
+def _answer(problems: Sequence[Problem], counterexamples: Sequence[str]) -> Answer:
+    data: dict[str, Any] = {
+        "schema": "postlatch.check/1",
+        "closed": not problems and not counterexamples,
+        "counterexamples": list(counterexamples),
+        "errors": [problem.as_json() for problem in problems],
+    }
+    if any(not problem.danger for problem in problems):
+        return Answer(UNUSABLE, data)
+    return Answer(BAD_NEWS if problems or counterexamples else GOOD, data)

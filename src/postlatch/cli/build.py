@@ -1,0 +1,146 @@
+"""From the catalogue to click commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from postlatch import __version__
+from postlatch.cli import output
+from postlatch.cli.backend import Answer, Backend, CommandFailed
+from postlatch.cli.catalogue import CATALOGUE, GROUPS, SECTIONS, Argument, Command, Kind, Way
+from postlatch.cli.passwords import read_password
+from postlatch.cli.values import type_of
+
+_HELP = """Postlatch: the mail relay that latches shut, and proves it.
+
+Exit status: 0 good; 1 bad news (refused, open, a danger in the configuration); 2 unusable input; 3 undecided."""
+
+
+def build_cli(backend: Backend) -> click.Group:
+    """The whole command line over ``backend``. Call it (or its ``main``) to run; it exits with the documented statuses."""
+    root = _Root("postlatch", help=_HELP, params=[_config_option()], context_settings={"help_option_names": ["-h", "--help"]})
+    click.version_option(__version__, prog_name="postlatch", message="%(prog)s %(version)s")(root)
+    for name, text in GROUPS.items():
+        root.add_command(_Listed(name, help=text, params=[_config_option()]))
+    for command in CATALOGUE:
+        *parent, _ = command.words
+        group = root.commands[parent[0]] if parent else root
+        assert isinstance(group, click.Group)
+        group.add_command(_Leaf(command, backend))
+    return root
+
+
+class _Listed(click.Group):
+    """Commands in the catalogue's order, which is the order of use, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return list(self.commands)
+
+
+class _Root(_Listed):
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
+        width = max(map(len, self.commands))
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), self.commands[name].get_short_help_str(100)) for name in names])
+
+
+class _Leaf(click.Command):
+    """One command of the catalogue."""
+
+    def __init__(self, spec: Command, backend: Backend) -> None:
+        params: list[click.Parameter] = [_parameter(argument) for argument in spec.arguments]
+        if spec.password:
+            text = "Read the password from standard input, not from the terminal."
+            params.append(click.Option(["--password-stdin"], is_flag=True, help=text))
+        if spec.way is not Way.RUN:
+            params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."))
+        super().__init__(spec.words[-1], help=spec.help, params=[*params, _config_option()])
+        self._spec = spec
+        self._backend = backend
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Carry the command out and exit with its status."""
+        ctx.color = output.color_wish()
+        arguments = self._arguments(ctx)
+        config = _config(ctx)
+        try:
+            status = self._carry_out(arguments, config, as_json=bool(ctx.params.get("as_json")))
+        except CommandFailed as failure:
+            status = output.show(self._spec.name, failure.answer, as_json=bool(ctx.params.get("as_json")))
+        ctx.exit(status)
+
+    def _carry_out(self, arguments: dict[str, Any], config: Path | None, *, as_json: bool) -> int:
+        name = self._spec.name
+        if self._spec.way is Way.RUN:
+            return self._backend.run(name, arguments, config)
+        if self._spec.way is Way.STREAM or arguments.get("follow"):
+            records = self._backend.stream(name, arguments, config)
+            return output.show_stream(name, records, as_json=as_json or self._spec.way is Way.STREAM)
+        answer: Answer = self._backend.call(name, arguments, config)
+        return output.show(name, answer, as_json=as_json)
+
+    def _arguments(self, ctx: click.Context) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for argument in self._spec.arguments:
+            value = ctx.params[argument.name]
+            if value is not None and value is not False and value != ():
+                given[argument.name] = list(value) if argument.many else value
+        if self._spec.selection and not given:
+            raise click.UsageError("name IDs, or filter with --sender, --recipient, --domain, --state or --account", ctx)
+        if self._spec.password:
+            given["password"] = read_password(from_stdin=bool(ctx.params["password_stdin"]))
+        return given
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What stands without a flag is explained too, and examples follow."""
+        positional = [(argument.metavar, argument.help) for argument in self._spec.arguments if not argument.flag]
+        if positional:
+            with formatter.section("Arguments"):
+                formatter.write_dl(positional)
+        super().format_options(ctx, formatter)
+        if self._spec.examples:
+            with formatter.section("Examples"):
+                for example in self._spec.examples:
+                    formatter.write("".join(f"  {line}\n" for line in example.split("\n")))
+
+
+def _parameter(argument: Argument) -> click.Parameter:
+    kind = type_of(argument)
+    if not argument.flag:
+        count = -1 if argument.many else 1
+        return click.Argument([argument.name], type=kind, nargs=count, required=argument.required, metavar=argument.metavar)
+    return click.Option(
+        [argument.flag, argument.name],
+        type=kind,
+        is_flag=argument.kind is Kind.FLAG,
+        required=argument.required,
+        multiple=argument.many,
+        default=argument.default,
+        show_default=argument.default is not None,
+        metavar=argument.metavar or None,
+        help=argument.help,
+    )
+
+
+def _config_option() -> click.Option:
+    """Taken before and after the subcommand; the last one counts."""
+    return click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The configuration. Default: $POSTLATCH_CONFIG, ./postlatch.toml, /etc/postlatch/postlatch.toml.",
+    )
+
+
+def _config(ctx: click.Context) -> Path | None:
+    level: click.Context | None = ctx
+    while level is not None:
+        if (path := level.params.get("config")) is not None:
+            assert isinstance(path, Path)
+            return path
+        level = level.parent
+    return None

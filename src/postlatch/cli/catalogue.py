@@ -1,0 +1,302 @@
+"""Every command: its arguments, their types, and the fields of its result. The parser is made from this table, and the docs
+are compared with it.
+
+To the backend go JSON values under the names below: an argument that was not given is absent, a flag is present as true, a
+repeated one is a list of texts.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """The type of an argument, and what the backend gets."""
+
+    TEXT = "text"  # str, unchecked
+    COUNT = "count"  # int, from 1
+    FLAG = "flag"  # True
+    CHOICE = "choice"  # str, one of ``choices``
+    DOMAIN = "domain"  # str, lower-case A-labels
+    ADDRESS = "ip"  # str, an IPv4 or IPv6 address
+    NETWORK = "network"  # str, ADDRESS/LENGTH without host bits; a bare address is itself alone
+    DATE = "date"  # str, YEAR-MONTH-DAY
+    TIME = "time"  # float, seconds since 1970
+    DURATION = "duration"  # int, seconds
+    PATH = "path"  # str, absolute
+
+
+class Argument(NamedTuple):
+    """One argument. ``name`` is its key for the backend; without ``flag`` it is positional."""
+
+    name: str
+    kind: Kind
+    help: str
+    flag: str = ""
+    metavar: str = ""
+    required: bool = False
+    many: bool = False
+    choices: tuple[str, ...] = ()
+    default: str | int | None = None
+
+
+class Way(StrEnum):
+    """How the backend carries a command out."""
+
+    CALL = "call"
+    STREAM = "stream"
+    RUN = "run"
+
+
+class Command(NamedTuple):
+    """One command. ``name`` is the backend's (``queue.list`` is typed as ``queue list``).
+
+    ``result`` names the fields of its JSON object beside ``schema`` (``postlatch.NAME/1``). ``password``: it takes one, as the
+    argument ``password``. ``selection``: it refuses to run without an ID or a filter.
+    """
+
+    name: str
+    help: str
+    arguments: tuple[Argument, ...] = ()
+    result: tuple[str, ...] = ()
+    way: Way = Way.CALL
+    password: bool = False
+    selection: bool = False
+    examples: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> list[str]:
+        """As typed: ``["queue", "list"]``."""
+        return self.name.split(".")
+
+
+GROUPS = {
+    "account": "Who may log in and send.",
+    "right": "Machines that may relay by their address.",
+    "queue": "Mail that waits, was held, or was delivered lately.",
+    "journal": "What happened: append-only, chained, searchable.",
+    "ban": "Addresses that may not connect.",
+}
+
+# The order of the sections is that of ``postlatch --help``.
+SECTIONS = {
+    "Begin": ("init", "check", "serve", "demo"),
+    "Who may relay": ("rights", "decide", "account", "right"),
+    "Run": ("queue", "journal", "ban", "backup", "restore"),
+}
+
+STATES = ("queued", "deferred", "active", "held", "delivered", "bounced", "deleted")
+
+_LOGIN = Argument("login", Kind.TEXT, "The account: an address, or a name.", metavar="LOGIN", required=True)
+_SEND_AS = Argument(
+    "send_as",
+    Kind.TEXT,
+    'May also send as this address, as anybody at @DOMAIN, or as "<>" (bounces).',
+    "--send-as",
+    "ADDRESS",
+    many=True,
+)
+_RIGHT = Argument("name", Kind.TEXT, "The right's name.", metavar="NAME", required=True)
+_EXPIRES = Argument("expires", Kind.DATE, "Its last day, UTC.", "--expires", "DATE", required=True)
+_NETWORK = Argument("network", Kind.NETWORK, "An address, or ADDRESS/LENGTH.", metavar="NETWORK", required=True)
+_LIMIT = Argument("limit", Kind.COUNT, "Show at most so many.", "--limit", "N", default=100)
+_SINCE = Argument("since", Kind.TIME, "From this time on (RFC 3339, or a day; UTC).", "--since", "TIME")
+_UNTIL = Argument("until", Kind.TIME, "Before this time.", "--until", "TIME")
+_FILTERS = (
+    Argument("sender", Kind.TEXT, 'From this envelope sender; "<>" for bounces.', "--sender", "ADDRESS"),
+    Argument("recipient", Kind.TEXT, "To this recipient.", "--recipient", "ADDRESS"),
+    Argument("domain", Kind.DOMAIN, "To this recipient domain.", "--domain", "DOMAIN"),
+    Argument("state", Kind.CHOICE, "In this state.", "--state", choices=STATES),
+    Argument("account", Kind.TEXT, "Sent by this account.", "--account", "LOGIN"),
+)
+_IDS = Argument("ids", Kind.TEXT, 'IDs as in "queued as ID", or ID.N for one recipient.', metavar="[ID]...", many=True)
+_CHANGED = ("changed", "active")
+
+_BEGIN = (
+    Command(
+        "init",
+        "Write a first configuration, keys, a certificate and an administrator.",
+        (
+            Argument("domain", Kind.DOMAIN, "Your mail domain, like example.com.", metavar="DOMAIN", required=True),
+            Argument("dir", Kind.PATH, "Where to write; made if it is missing.", "--dir", "DIR", default="."),
+        ),
+        ("config", "files", "hostname", "domain", "administrator", "password", "next"),
+        examples=("postlatch init example.com --dir /etc/postlatch",),
+    ),
+    Command(
+        "check",
+        "Validate the configuration and prove it closed.",
+        result=("closed", "classes", "counterexamples", "errors"),
+    ),
+    Command("serve", "Run the relay in the foreground, until SIGTERM.", way=Way.RUN),
+    Command("demo", "Run a throw-away relay with sample traffic, until interrupted.", way=Way.RUN),
+)
+
+_RELAY = (
+    Command("rights", "Show everybody who can relay, why, how much and until when.", result=("rights",)),
+    Command(
+        "decide",
+        "Ask the policy about one message, without sending it: consumes no limit, assumes TLS.",
+        (
+            Argument("listener", Kind.TEXT, "The listener's name.", "--listener", "NAME", required=True),
+            Argument("client", Kind.ADDRESS, "The client's address.", "--client", "IP", required=True),
+            Argument("account", Kind.TEXT, "Logged in as this account.", "--account", "LOGIN"),
+            Argument("helo", Kind.TEXT, "What the client says in EHLO.", "--helo", "NAME"),
+            Argument(
+                "mail_from",
+                Kind.TEXT,
+                'The envelope sender; "<>" or empty for a bounce.',
+                "--mail-from",
+                "ADDRESS",
+                required=True,
+            ),
+            Argument("rcpt", Kind.TEXT, "The recipient.", "--rcpt", "ADDRESS", required=True),
+            Argument(
+                "header_from", Kind.TEXT, "The From header; without it, headers are not judged.", "--header-from", "ADDRESS"
+            ),
+            Argument("at", Kind.TIME, "As if it were this time (RFC 3339, or a day; UTC).", "--at", "TIME"),
+        ),
+        ("verdict", "reply", "rule", "grant", "destination", "why"),
+        examples=(
+            "postlatch decide --listener mx --client 198.51.100.7 --mail-from a@other.example --rcpt b@elsewhere.example",
+            "postlatch decide --listener relay --client 10.0.3.4 --mail-from scan@example.com --rcpt b@elsewhere.example",
+        ),
+    ),
+    Command("account.add", "Add an account.", (_LOGIN, _SEND_AS), ("login",), password=True),
+    Command("account.list", "Show all accounts.", result=("accounts",)),
+    Command(
+        "account.passwd", "Give an account a new password; sessions and old verdicts end.", (_LOGIN,), ("login",), password=True
+    ),
+    Command(
+        "account.suspend",
+        "Stop an account from sending; its queued mail is held.",
+        (_LOGIN, Argument("why", Kind.TEXT, "The reason, for the journal and other operators.", "--why", "TEXT")),
+        ("login",),
+    ),
+    Command("account.restore", "Let a suspended account send again.", (_LOGIN,), ("login",)),
+    Command("account.delete", "Delete an account.", (_LOGIN,), ("login",)),
+    Command(
+        "right.add",
+        "Add a network right. It is proved before it counts.",
+        (
+            _RIGHT,
+            Argument(
+                "networks", Kind.NETWORK, "Where the machines are (repeat).", "--network", "NETWORK", required=True, many=True
+            ),
+            Argument("listeners", Kind.TEXT, "Where it holds (repeat).", "--listener", "NAME", required=True, many=True),
+            Argument(
+                "senders",
+                Kind.TEXT,
+                "May send as this address or @DOMAIN (repeat). Default: any.",
+                "--sender",
+                "ADDRESS",
+                many=True,
+            ),
+            Argument("owner", Kind.TEXT, "Who vouches for it.", "--owner", "WHO", required=True),
+            _EXPIRES,
+            Argument("wide", Kind.TEXT, "Accept a wide network, for this reason.", "--wide", "WHY"),
+            Argument("masked", Kind.TEXT, "Accept a network behind one address, for this reason.", "--masked", "WHY"),
+        ),
+        ("name",),
+        examples=(
+            "postlatch right add printers --network 10.0.3.0/28 --listener relay --owner ops@example.com --expires 2027-06-30",
+        ),
+    ),
+    Command("right.list", "Show the network rights, also expired and suspended ones.", result=("rights",)),
+    Command("right.renew", "Give a right another last day.", (_RIGHT, _EXPIRES), ("name",)),
+    Command("right.revoke", "End a right now.", (_RIGHT,), ("name",)),
+)
+
+_QUEUE = (
+    Command(
+        "queue.list",
+        "Show queued recipients, oldest first; with --state also finished ones.",
+        (*_FILTERS, _LIMIT, Argument("after", Kind.TEXT, "Go on behind this ID.", "--after", "ID")),
+        ("recipients", "next"),
+        examples=("postlatch queue list --state held --domain example.org",),
+    ),
+    Command(
+        "queue.show",
+        "Show messages with all their recipients.",
+        (_IDS._replace(required=True, metavar="ID..."),),
+        ("messages",),
+    ),
+    Command("queue.hold", "Keep recipients until they are released.", (_IDS, *_FILTERS), _CHANGED, selection=True),
+    Command("queue.release", "Let held recipients go on.", (_IDS, *_FILTERS), _CHANGED, selection=True),
+    Command("queue.retry", "Try waiting recipients now; without ID or filter, all of them.", (_IDS, *_FILTERS), _CHANGED),
+    Command("queue.bounce", "Give up recipients, and tell their senders.", (_IDS, *_FILTERS), _CHANGED, selection=True),
+    Command(
+        "queue.delete", "Delete recipients; nobody is told, the journal names you.", (_IDS, *_FILTERS), _CHANGED, selection=True
+    ),
+)
+
+_JOURNAL = (
+    Command(
+        "journal.tail",
+        "Show the newest events, and with --follow those to come.",
+        (
+            Argument("lines", Kind.COUNT, "Begin with so many.", "--lines", "N", default=20),
+            Argument("follow", Kind.FLAG, "Go on until interrupted.", "--follow"),
+        ),
+        ("events",),
+    ),
+    Command(
+        "journal.search",
+        "Find events. Everything that is given must hold.",
+        (
+            Argument("text", Kind.TEXT, "A part of the event, in any case.", metavar="[TEXT]"),
+            Argument("message", Kind.TEXT, "Of this message.", "--message", "ID"),
+            Argument("account", Kind.TEXT, "Of this account.", "--account", "LOGIN"),
+            Argument("address", Kind.TEXT, "From or to this address.", "--address", "ADDRESS"),
+            Argument("client", Kind.TEXT, "Of this client address or network.", "--client", "NETWORK"),
+            Argument("event", Kind.TEXT, "Of this name (recipient.refused) or family (delivery).", "--event", "NAME"),
+            _SINCE,
+            _UNTIL,
+            _LIMIT,
+        ),
+        ("events",),
+        examples=("postlatch journal search --account alice@example.com --since 2026-11-01 --event sender.refused",),
+    ),
+    Command(
+        "journal.export",
+        "Write events as NDJSON to standard output.",
+        (_SINCE, _UNTIL),
+        way=Way.STREAM,
+        examples=("postlatch journal export --since 2026-11-01 > november.ndjson",),
+    ),
+    Command(
+        "journal.verify",
+        "Prove that no event was changed or removed.",
+        result=("ok", "events", "batches", "failures", "findings", "head"),
+    ),
+)
+
+_REST = (
+    Command(
+        "ban.add",
+        "Ban an address or network.",
+        (
+            _NETWORK,
+            Argument("seconds", Kind.DURATION, 'How long, like "2 hours". Default: until it is removed.', "--for", "DURATION"),
+            Argument("why", Kind.TEXT, "The reason, for the journal and other operators.", "--why", "TEXT"),
+        ),
+        ("network", "until"),
+    ),
+    Command("ban.list", "Show the bans in force.", result=("bans",)),
+    Command("ban.remove", "Lift a ban.", (_NETWORK,), ("network",)),
+    Command(
+        "backup",
+        "Write a consistent backup, also while the relay runs.",
+        (Argument("file", Kind.PATH, "The file to write.", metavar="FILE", required=True),),
+        ("file", "size", "messages"),
+    ),
+    Command(
+        "restore",
+        "Restore a backup of a stopped relay; the restored queue is held.",
+        (Argument("file", Kind.PATH, "The backup.", metavar="FILE", required=True),),
+        ("directory", "held"),
+    ),
+)
+
+CATALOGUE: tuple[Command, ...] = (*_BEGIN, *_RELAY, *_QUEUE, *_JOURNAL, *_REST)

@@ -1,0 +1,55 @@
+"""What people read. One function a command, from the JSON object to lines and tables; escaping and width are ``text``'s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from postlatch.cli.render import journal, people, policy, queue, setup
+from postlatch.cli.text import Line, Table
+
+Renderer = Callable[[dict[str, Any]], list[Line | Table]]
+
+RENDERERS: dict[str, Renderer] = {
+    "init": setup.init,
+    "backup": setup.backup,
+    "restore": setup.restore,
+    "check": policy.check,
+    "rights": policy.rights,
+    "decide": policy.decide,
+    "account.add": people.done("Added the account {login}."),
+    "account.list": people.accounts,
+    "account.passwd": people.done("{login} has a new password; sessions with the old one are ended."),
+    "account.suspend": people.done("Suspended {login}: it can log in but not send, and its queued mail is held."),
+    "account.restore": people.done(
+        "Restored {login}: it may send again. Its held mail waits for: postlatch queue release --account {login}"
+    ),
+    "account.delete": people.done("Deleted the account {login}."),
+    "right.add": people.done("Added the right {name}: proved closed, and in force now."),
+    "right.list": people.rights,
+    "right.renew": people.done("Renewed the right {name}."),
+    "right.revoke": people.done("Revoked the right {name}: it is over now."),
+    "ban.add": people.ban_added,
+    "ban.list": people.bans,
+    "ban.remove": people.done("Lifted the ban of {network}."),
+    "queue.list": queue.recipients,
+    "queue.show": queue.messages,
+    "queue.hold": queue.changed("Held"),
+    "queue.release": queue.changed("Released"),
+    "queue.retry": queue.changed("Asked for an attempt now for"),
+    "queue.bounce": queue.changed("Bounced"),
+    "queue.delete": queue.changed("Deleted"),
+    "journal.tail": journal.events,
+    "journal.search": journal.events,
+    "journal.verify": journal.verified,
+}
+
+
+def render(command: str, data: dict[str, Any]) -> list[Line | Table]:
+    """The result of a command."""
+    return RENDERERS[command](data)
+
+
+def render_record(_command: str, record: dict[str, Any]) -> Line:
+    """One record of a stream; all streams are of journal events."""
+    return journal.event(record)
