@@ -50,6 +50,13 @@ def test_a_decoy_is_denied_even_if_its_proof_were_right(vector: dict[str, str]) 
     assert answer == Failure("user", malformed=False, reason="the proof is wrong")
 
 
+def test_an_exchange_has_one_proof(vector: dict[str, str]) -> None:
+    mechanism = exchange(vector)
+    mechanism.start(vector["client_first"].encode())
+    assert isinstance(mechanism.respond(spoiled_proof(vector["client_final"]).encode()), Failure)
+    assert isinstance(mechanism.respond(vector["client_final"].encode()), Failure)
+
+
 def spoiled_proof(final: str) -> str:
     head, _, proof = final.rpartition(",p=")
     octets = bytearray(base64.b64decode(proof))

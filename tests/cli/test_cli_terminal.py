@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -88,6 +89,7 @@ def _terminal(*argv: str, typed: bytes = b"", columns: int = 200, **environment:
         os.execv(sys.executable, [sys.executable, "-c", PROGRAM, *argv])
     shown = b""
     while True:
+        assert select.select([terminal], [], [], 20)[0], shown
         try:
             piece = os.read(terminal, 65536)
         except OSError:  # Linux reports the end of a pseudo-terminal as EIO
@@ -95,7 +97,8 @@ def _terminal(*argv: str, typed: bytes = b"", columns: int = 200, **environment:
         if not piece:
             break
         shown += piece
-        if typed and shown.rstrip().endswith(b":"):
+        # getpass forgets what was typed before it hid the input; its last word is the space.
+        if typed and shown.endswith(b": "):
             line, typed = typed.split(b"\n", 1)
             os.write(terminal, line + b"\n")
     os.close(terminal)

@@ -20,7 +20,7 @@ def at(number: int, verb: str, reply: str, *, nth: int = 1) -> Script:
     def script(conn: Conn, said: str, _line: str) -> str | None:
         if (conn.number, said) != (number, verb):
             return None
-        seen = len([m for m in conn.peer.messages]) if verb == "DOT" else conn.count(verb)
+        seen = len(conn.peer.messages) if verb == "DOT" else conn.count(verb)
         return reply if seen == nth or verb in {"GREETING", "EHLO"} else None
 
     return script
@@ -232,7 +232,8 @@ def test_a_server_that_falls_silent_times_out_by_rfc_5321(verb: str, seconds: fl
         clock = FakeClock()
         async with serving(Peer(script=at(0, verb, HANG))) as peer, pooling(clock) as pool:
             delivery = asyncio.ensure_future(pool.deliver(target(peer), message()))
-            await until(lambda: peer.connections != [] and peer.connections[0].count("DATA") == 1)
+            last = "DATA" if verb == "DOT" else verb
+            await until(lambda: peer.connections != [] and peer.connections[0].count(last) == 1)
             await until(lambda: verb != "DOT" or peer.messages != [])
             await asyncio.sleep(0.02)
             clock.advance(seconds - 1)
@@ -283,7 +284,7 @@ def test_a_reply_that_drips_in_octet_by_octet_does_not_hold_the_clock() -> None:
         clock = FakeClock()
         async with serving(Peer(script=at(0, "RCPT", HANG))) as peer, pooling(clock) as pool:
             delivery = asyncio.ensure_future(pool.deliver(target(peer), message()))
-            await until(lambda: peer.connections != [] and peer.connections[0].count("DATA") == 1)
+            await until(lambda: peer.connections != [] and peer.connections[0].count("RCPT") == 1)
             for octet in "250 a reply that":
                 clock.advance(30)
                 pool.sweep()

@@ -47,7 +47,7 @@ def test_every_cut_through_a_stuffed_line_is_the_same_on_the_wire() -> None:
 def test_a_peer_that_does_not_read_is_waited_for_in_bounded_memory() -> None:
     async def main() -> None:
         piece = b"x" * 65534 + b"\r\n"
-        body = Pieces([piece] * 600)  # 39 MB
+        body = Pieces([piece] * 400)  # 26 MB
         async with serving(Peer(script=stop_reading)) as peer, pooling() as pool:
             delivery = asyncio.ensure_future(pool.deliver(target(peer), message(body=body)))
             await until(lambda: body.read > 0)
@@ -58,7 +58,7 @@ def test_a_peer_that_does_not_read_is_waited_for_in_bounded_memory() -> None:
             assert transport is not None
             transport.resume_reading()
             assert (await delivery)[0].status is AttemptStatus.DELIVERED
-            assert len(peer.messages[0].raw) == 600 * 65536
+            assert len(peer.messages[0].raw) == 400 * 65536
 
     run(main())
 

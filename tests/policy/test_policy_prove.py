@@ -201,16 +201,21 @@ def refused_means_known(facts: RecipientFacts) -> Verdict:
 
 
 @cache
-def for_any(snap: Snapshot, scope: str) -> Snapshot:
-    return replace(snap, rights=tuple(replace(right, **{scope: ()}) for right in snap.rights))
+def for_any_recipient(snap: Snapshot) -> Snapshot:
+    return replace(snap, rights=tuple(replace(right, recipients=()) for right in snap.rights))
+
+
+@cache
+def for_any_sender(snap: Snapshot) -> Snapshot:
+    return replace(snap, rights=tuple(replace(right, senders=()) for right in snap.rights))
 
 
 def right_without_recipient_scope(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(snapshot=for_any(facts.snapshot, "recipients")))
+    return decide_recipient(facts._replace(snapshot=for_any_recipient(facts.snapshot)))
 
 
 def right_without_sender_scope(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(snapshot=for_any(facts.snapshot, "senders")))
+    return decide_recipient(facts._replace(snapshot=for_any_sender(facts.snapshot)))
 
 
 def grant_for_somebody_else(facts: RecipientFacts) -> Verdict:

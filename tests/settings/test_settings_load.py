@@ -197,6 +197,7 @@ MISTAKES: list[tuple[str, str, int | None, str]] = [
     ("[outbound]\nsmarthost = 'smtp://::1:25'\n", "outbound.smarthost", 7, "stands in brackets"),
     ("[outbound]\nsmarthost = 'smtp://a_b:25'\n", "outbound.smarthost", 7, '"a_b" is no domain'),
     ("[outbound]\nresolver = ['127.0.0.1']\n", "outbound.resolver[0]", 7, "has no port"),
+    ("[outbound]\nresolver = ['127.0.0.1:0']\n", "outbound.resolver[0]", 7, "has port 0"),
     ("[outbound.routes]\n'*' = 'smtp://h'\n", 'outbound.routes."*"', 7, "what takes everything else is outbound.smarthost"),
     ("[outbound.routes]\n'a.example' = { tls = 'verify' }\n", 'outbound.routes."a.example".to', 7, "is missing: add to ="),
     (A, DOMAIN + ".deliver", 6, "is missing: add deliver ="),

@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from postlatch.app.answer import UNUSABLE, Answer
 
@@ -41,7 +41,7 @@ class _ControlConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:

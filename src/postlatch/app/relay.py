@@ -211,6 +211,7 @@ class Relay:
         world.spool.cleanup(report.stray)
         started: dict[str, JsonValue] = {"clean": clean, "epoch": world.run.epoch, "returned": report.returned}
         self.record(Event("relay.started", world.now(), started))
+        self._policy_installed(world.policy.snapshot)
         if report.held:
             self.notices.alert(f"{len(report.held)} messages are held: their bodies are missing from the disk")
 

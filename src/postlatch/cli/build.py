@@ -113,16 +113,17 @@ def _parameter(argument: Argument) -> click.Parameter:
     if not argument.flag:
         count = -1 if argument.many else 1
         return click.Argument([argument.name], type=kind, nargs=count, required=argument.required, metavar=argument.metavar)
+    # A default of None would count as given, and a required option as satisfied.
+    default: dict[str, Any] = {} if argument.default is None else {"default": argument.default, "show_default": True}
     return click.Option(
         [argument.flag, argument.name],
         type=kind,
         is_flag=argument.kind is Kind.FLAG,
         required=argument.required,
         multiple=argument.many,
-        default=argument.default,
-        show_default=argument.default is not None,
         metavar=argument.metavar or None,
         help=argument.help,
+        **default,
     )
 
 

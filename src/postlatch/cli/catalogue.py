@@ -88,6 +88,26 @@ SECTIONS = {
 
 STATES = ("queued", "deferred", "active", "held", "delivered", "bounced", "deleted")
 
+# What the members of the lists in results hold. Times are RFC 3339 in UTC, those of the journal seconds since 1970.
+# Fields may be added and are never renamed (DESIGN section 9).
+ROWS = {
+    "rights": (
+        *("name", "reason", "who", "listeners", "networks", "senders", "recipients", "limits", "owner", "expires"),
+        *("last_used", "source", "state"),
+    ),
+    "errors": ("file", "key", "line", "message"),
+    "accounts": ("login", "state", "why", "send_as", "created", "last_login"),
+    "recipients": (
+        *("id", "message_id", "recipient", "sender", "state", "attempts", "next_attempt", "last_reply", "grant", "size"),
+        *("original", "destination", "grant_ref", "finished_at", "last_remote", "possible_duplicate"),  # by queue show
+    ),
+    "messages": (
+        *("message_id", "sender", "received_at", "size", "account", "client", "listener", "helo", "header_message_id", "kind"),
+        "recipients",
+    ),
+    "bans": ("network", "until", "why", "since"),
+}
+
 _LOGIN = Argument("login", Kind.TEXT, "The account: an address, or a name.", metavar="LOGIN", required=True)
 _SEND_AS = Argument(
     "send_as",

@@ -16,7 +16,7 @@ from postlatch.delivery.contract import (
     OutboundRecipient,
 )
 from postlatch.delivery.dsn_fields import ascii_utf8
-from postlatch.delivery.facts import MAX_OWN_HOPS, BodyFacts, look, own_hops, was_delivered_to
+from postlatch.delivery.headers import MAX_OWN_HOPS, own_hops, read_header, was_delivered_to
 from postlatch.delivery.maildir_store import MaildirStore
 from postlatch.delivery.mx import RoutingFailed
 from postlatch.delivery.ports import PoolPort, SpoolPort
@@ -25,7 +25,7 @@ from postlatch.delivery.routes import Hop
 from postlatch.delivery.targets import Targets
 from postlatch.model.address import Address
 from postlatch.smtp import xtext
-from postlatch.spool.contract import Claim, QueuedRecipient
+from postlatch.spool.contract import Claim, QueuedRecipient, StoredMessage
 
 LOOP_REPLY = "554 5.4.6 this message has been in this mailbox before"
 HOPS_REPLY = "554 5.4.6 this message has passed this host too often"
@@ -33,7 +33,10 @@ SILENT_REPLY = "451 4.5.0 the next hop gave no answer for this recipient"
 
 
 class Carried(NamedTuple):
-    """One attempt for each recipient, in order. ``fault`` is the reply of a hop that could not be reached, else empty."""
+    """One attempt for each recipient, in order. ``header``: of the message, where it was looked at.
+
+    ``fault`` is the reply of a hop that could not be reached, else empty.
+    """
 
     attempts: list[Attempt]
     header: bytes | None = None
@@ -50,29 +53,22 @@ class Carrier:
         self._maildir = maildir
 
     async def carry(self, config: DeliveryConfig, hop: Hop, claim: Claim) -> Carried:
-        """Attempt all recipients of ``claim`` at ``hop``."""
+        """Attempt all recipients of ``claim`` at ``hop``. SpoolError if the body is damaged."""
         body = await self._spool.body(claim)
-        facts = await look(body)
-        looped = loops(config.hostname, hop, claim.recipients, facts.header)
-        going = [recipient for recipient in claim.recipients if recipient.number not in looped] if looped else claim.recipients
+        header = await read_header(body) if is_mailbox(hop) or any(map(_by_alias, claim.recipients)) else None
+        looped = loops(config.hostname, hop, claim.recipients, header) if header is not None else {}
+        going = [r for r in claim.recipients if r.number not in looped] if looped else claim.recipients
         if not going:
-            return Carried(_complete(claim.recipients, looped.values()), facts.header)
+            return Carried(_complete(claim.recipients, looped.values()), header)
         try:
-            attempts = await self._hand_over(config, hop, claim, going, body, facts)
+            attempts = await self._hand_over(config, hop, claim.message, going, body)
         except (ConnectFailed, RoutingFailed) as failure:
             return _unreached(claim.recipients, going, looped, failure)
-        return Carried(_complete(claim.recipients, [*attempts, *looped.values()]), facts.header)
+        return Carried(_complete(claim.recipients, [*attempts, *looped.values()]), header)
 
     async def _hand_over(
-        self,
-        config: DeliveryConfig,
-        hop: Hop,
-        claim: Claim,
-        recipients: Sequence[QueuedRecipient],
-        body: Body,
-        facts: BodyFacts,
+        self, config: DeliveryConfig, hop: Hop, message: StoredMessage, recipients: Sequence[QueuedRecipient], body: Body
     ) -> list[Attempt]:
-        message = claim.message
         if isinstance(hop, Route) and hop.kind is RouteKind.MAILDIR:
             return await self._maildir.deliver(hop.path, message, recipients, body)
         outbound = OutboundMessage(
@@ -80,8 +76,8 @@ class Carrier:
             params=message.params,
             recipients=tuple(_outbound(recipient) for recipient in recipients),
             body=body,
-            eight_bit=facts.eight_bit,
-            utf8_headers=facts.utf8_headers,
+            eight_bit=message.eight_bit,
+            utf8_headers=message.utf8_headers,
         )
         return await self._send(config, hop, outbound)
 

@@ -24,7 +24,7 @@ from postlatch.delivery.workers import Workers
 from postlatch.model.clock import Clock
 from postlatch.model.dns import Resolver
 from postlatch.model.ids import format_id
-from postlatch.spool.contract import Claim
+from postlatch.spool.contract import Claim, SpoolError
 from postlatch.store.writer import WriteFailed
 
 BATCH = 256  # claims taken at once, between two looks at the event loop
@@ -73,6 +73,7 @@ class Dispatcher:
         self._rested: dict[Hop, Lane] = {}  # lanes whose work waits for the end of a rest
         self._woken = asyncio.Event()
         self._stopping = False
+        self._lost = False
         self._next_poll = self._next_tidy = clock.monotonic()
 
     def wake(self, *, due: bool = False) -> None:
@@ -80,6 +81,16 @@ class Dispatcher:
         if due:
             self._next_poll = self._clock.monotonic()
         self._woken.set()
+
+    def recover(self) -> None:
+        """Call when the writer has recovered: rows whose claim or commit had an unknown fate become due again."""
+        self._lost = True
+        self.wake(due=True)
+
+    def in_hand(self) -> list[Claim]:
+        """All claims that are waiting, being attempted, or on their way to the disk."""
+        waiting = [claim for lane in self._lanes for claim in lane.waiting]
+        return [*waiting, *self._workers.busy, *self._recorder.pending]
 
     def reload(self, config: DeliveryConfig) -> None:
         """Use ``config`` from now on, also for what is waiting."""
@@ -128,9 +139,13 @@ class Dispatcher:
             return
         self._next_poll = now + self._config.poll_seconds
         try:
+            if self._lost:
+                await self._submit([self._spool.recover(self.in_hand())])
+                self._lost = False
             [claims] = await self._submit([self._spool.claim_due(room, self._clock.now())])
         except WriteFailed:
-            return  # the store's own state is told elsewhere; the next look is a poll away
+            self._lost = True  # the claim may have been committed all the same
+            return
         await self._admit_all(claims)
         if len(claims) >= room:
             self.wake(due=True)
@@ -170,6 +185,8 @@ class Dispatcher:
         episode = lane.episode
         try:
             carried = await self._carry(lane, current)
+            if carried is None:
+                return
             await self._learn(lane, carried, episode)
             final = is_mailbox(lane.hop)
             await self._ledger.settle(self._config, current, carried.attempts, carried.header, final=final)
@@ -196,9 +213,13 @@ class Dispatcher:
                 await self._place(hop, part)
         return here
 
-    async def _carry(self, lane: Lane, claim: Claim) -> Carried:
+    async def _carry(self, lane: Lane, claim: Claim) -> Carried | None:
+        """One attempt; None if it could not be made and the claim is settled."""
         try:
             return await self._carrier.carry(self._config, lane.hop, claim)
+        except SpoolError as error:
+            self._ledger.hold(claim, [str(error)] * len(claim.recipients))
+            return None
         except Exception as error:  # noqa: BLE001 - one message must not stop a lane, and what is unknown is tried again
             self._broken(claim, error)
             return Carried([no_word(recipient, BROKEN) for recipient in claim.recipients])

@@ -8,7 +8,7 @@ from random import Random
 
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.contract import Attempt
-from postlatch.delivery.facts import look
+from postlatch.delivery.headers import read_header
 from postlatch.delivery.notice import Notice
 from postlatch.delivery.outcomes import Ending, defer, hold, judge, to_report
 from postlatch.delivery.ports import Alert, Notify, PreparedNotice, SpoolPort
@@ -115,7 +115,7 @@ class Ledger:
 
     async def _header(self, claim: Claim) -> bytes:
         try:
-            return (await look(await self._spool.body(claim))).header
+            return await read_header(await self._spool.body(claim))
         except Exception:  # noqa: BLE001 - a report without the headers is better than none
             return b""
 

@@ -44,7 +44,11 @@ def judge(
         at = next_attempt(retry, recipient.attempts + 1, message.received_at, now, random)
         if at is not None:
             return defer(message, recipient, attempt, at, warn_due(retry, message.received_at, now, warned=recipient.warned))
-    expired = attempt.status is AttemptStatus.TEMPORARY
+    return fail(message, recipient, attempt, expired=attempt.status is AttemptStatus.TEMPORARY)
+
+
+def fail(message: StoredMessage, recipient: QueuedRecipient, attempt: Attempt, *, expired: bool = False) -> Ending:
+    """It has failed for good: bounced if the sender is known, else held. ``expired``: after the last try."""
     if sender_is_known(message, recipient):
         outcome = Outcome(recipient.number, OutcomeKind.BOUNCED, attempt.reply, attempt.remote, warned=recipient.warned)
         return Ending(recipient, attempt, outcome, expired)

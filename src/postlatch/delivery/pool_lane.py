@@ -110,7 +110,7 @@ class Lane:
         """The first that waits. What must be the first on its connection is for new ones alone."""
         self._idle.pop(session, None)
         self._behind.pop(session, None)
-        if self._reruns and not session.kept and (job := _pop(self._reruns)) is not None:
+        if self._reruns and session.fresh and (job := _pop(self._reruns)) is not None:
             return job
         return _pop(self._waiting) if self._waiting else None
 

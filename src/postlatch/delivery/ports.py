@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from postlatch.delivery.contract import Attempt, Body, OutboundMessage, Target
@@ -34,8 +34,12 @@ class SpoolPort(Protocol):
         """Remove the body files that nothing refers to any more."""
         ...
 
+    def recover(self, in_hand: Iterable[Claim]) -> Operation[int]:
+        """Make due what is claimed but is neither ``in_hand`` nor in the spool's memory."""
+        ...
+
     async def body(self, claim: Claim) -> Body:
-        """The body of a claim, from memory or disk."""
+        """The body of a claim, from memory or disk. SpoolError if it is damaged or gone."""
         ...
 
 

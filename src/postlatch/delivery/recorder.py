@@ -7,8 +7,9 @@ dispatcher takes no new work when too many are (`backlog`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from postlatch.delivery.outcomes import Ending, event, hold
@@ -23,6 +24,7 @@ RETRY_SECONDS = 2.0
 
 @dataclass(slots=True)
 class _Entry:
+    number: int
     claim: Claim
     endings: Sequence[Ending]
     notices: Sequence[PreparedNotice]
@@ -39,20 +41,27 @@ class Recorder:
         self._alert = alert
         self._clock = clock
         self._retry_seconds = retry_seconds
-        self._backlog = 0
+        self._pending: dict[int, Claim] = {}
+        self._numbers = count()
         self._drained = asyncio.Event()
         self._drained.set()
 
     @property
     def backlog(self) -> int:
         """How many claims are not on the disk yet."""
-        return self._backlog
+        return len(self._pending)
+
+    @property
+    def pending(self) -> Iterable[Claim]:
+        """The claims that are not on the disk yet."""
+        return self._pending.values()
 
     def record(self, claim: Claim, endings: Sequence[Ending], notices: Sequence[PreparedNotice] = ()) -> None:
         """Write ``endings`` of recipients of ``claim``; returns at once."""
-        self._backlog += 1
+        number = next(self._numbers)
+        self._pending[number] = claim
         self._drained.clear()
-        self._write(_Entry(claim, endings, notices))
+        self._write(_Entry(number, claim, endings, notices))
 
     async def drain(self, seconds: float) -> bool:
         """Wait until everything is written; False if it was not in ``seconds``."""
@@ -86,7 +95,7 @@ class Recorder:
                 "an outcome could not be recorded; its recipients are tried again after a restart",
                 {"message": format_id(entry.claim.message.message_id), "why": type(failure).__name__},
             )
-            self._done()
+            self._done(entry)
 
     def _committed(self, entry: _Entry, results: Sequence[Any]) -> None:
         self._spool.cleanup(results[0])
@@ -94,17 +103,17 @@ class Recorder:
         for notice in entry.notices:
             notice.committed(results[taken : taken + len(notice.operations)])
             taken += len(notice.operations)
-        self._done()
+        self._done(entry)
 
     def _without_notices(self, entry: _Entry) -> _Entry:
         """The report cannot be stored, so the sender is not told, so this is not a bounce: an operator must look."""
         for notice in entry.notices:
             notice.dropped()
-        return _Entry(entry.claim, [unreported(ending) for ending in entry.endings], ())
+        return _Entry(entry.number, entry.claim, [unreported(ending) for ending in entry.endings], ())
 
-    def _done(self) -> None:
-        self._backlog -= 1
-        if not self._backlog:
+    def _done(self, entry: _Entry) -> None:
+        del self._pending[entry.number]
+        if not self._pending:
             self._drained.set()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from postlatch.delivery.config import DeliveryConfig
+from postlatch.delivery.contract import Attempt, AttemptStatus
 from postlatch.delivery.dsn import Report, Reported, compose
 from postlatch.delivery.dsn_text import Action
 from postlatch.delivery.notice import Notice
-from postlatch.delivery.outcomes import Ending, to_report
-from postlatch.spool.contract import StoredMessage
+from postlatch.delivery.outcomes import Ending, fail, to_report
+from postlatch.delivery.replies import enhanced_of
+from postlatch.spool.contract import Claim, StoredMessage
 
 
 def notices(
@@ -23,6 +25,20 @@ def notices(
     success = Action.DELIVERED if final else Action.RELAYED
     news = ((Action.FAILED, failures), (Action.DELAYED, delays), (success, successes))
     return [_notice(config, message, action, about, header, now) for action, about in news if about]
+
+
+def operator_notices(config: DeliveryConfig, claim: Claim, reply: str, header: bytes, now: float) -> list[Notice]:
+    """The report of recipients that an operator gives up on. ``reply``: the reason, like ``554 5.0.0 given up by …``.
+
+    Empty where the sender may not be told; the spool's ``bounce`` gives the claims.
+    """
+    endings = [
+        fail(
+            claim.message, recipient, Attempt(recipient.number, AttemptStatus.PERMANENT, reply, enhanced_of(reply, "5.0.0"), "")
+        )
+        for recipient in claim.recipients
+    ]
+    return notices(config, claim.message, endings, header, now, final=False)
 
 
 def _notice(

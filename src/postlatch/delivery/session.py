@@ -147,12 +147,14 @@ class Owner(Protocol):
 class Session(asyncio.Protocol):
     """A connection. Made outside, connected by the loop, set up by ``session_setup``, then ``go_live``.
 
-    ``kept``: it has been of use or has waited, so that a silent end is no news about the host. ``deadline`` is in monotonic
-    seconds; whoever owns sessions calls ``time_out`` after it. ``fallback``: plaintext because TLS failed, for this once.
+    ``fresh``: no job was begun on it yet. ``kept``: it has been of use or has waited, so that a silent end is no news about
+    the host. ``fallback``: plaintext because TLS failed, for this once. ``deadline`` is in monotonic seconds; whoever owns the
+    session calls ``time_out`` after it.
     """
 
     def __init__(self, engine: ClientSession, owner: Owner, clock: Clock, timeouts: Timeouts) -> None:
         self.engine = engine
+        self.fresh = True
         self.kept = False
         self.fallback = False
         self.deadline = inf
@@ -256,12 +258,11 @@ class Session(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         if self.engine.closed:
             self._transport.abort()
-        self._go_on()
+        self._touch()
 
     def data_received(self, data: bytes) -> None:
         """Octets from the server."""
-        self.engine.receive(data)
-        self._go_on()
+        self._go_on(moved=self.engine.receive(data))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  the cause is never more than "reset"
         """The connection has ended."""
@@ -282,8 +283,8 @@ class Session(asyncio.Protocol):
 
     # Inside
 
-    def _go_on(self) -> None:
-        """Handle what happened, take the next job, send what there is, set the deadline."""
+    def _go_on(self, *, moved: bool = False) -> None:
+        """Handle what happened, take the next job, send what there is; set the deadline anew if either side has moved."""
         engine = self.engine
         while True:
             while events := engine.take_events():
@@ -298,7 +299,8 @@ class Session(asyncio.Protocol):
         data = engine.take_output()
         if data and self._transport is not None:
             self._transport.write(data)
-        self._touch()
+        if data or moved:
+            self._touch()
         if self._live and not engine.closed and (engine.can_begin or engine.exhausted):
             self._owner.offer(self)
 
@@ -306,6 +308,7 @@ class Session(asyncio.Protocol):
         self.deadline = self._clock.monotonic() + self._timeouts.of(self.engine.awaits)
 
     def _start(self, job: Job) -> None:
+        self.fresh = False
         transaction = job.transaction(self.engine.capabilities)
         self._jobs[transaction] = job
         self.engine.begin(transaction)

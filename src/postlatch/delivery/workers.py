@@ -29,6 +29,7 @@ class Workers:
         self._clock = clock
         self.most = most
         self._tasks: set[asyncio.Task[None]] = set()
+        self._busy: dict[int, Claim] = {}  # by id()
         self._eager: deque[Lane] = deque()
         self._waiting = 0
         self._octets = 0
@@ -38,6 +39,11 @@ class Workers:
     def load(self) -> int:
         """Claims in memory: those that wait and those that are being attempted."""
         return self._waiting + len(self._tasks)
+
+    @property
+    def busy(self) -> Iterable[Claim]:
+        """The claims that are being attempted."""
+        return self._busy.values()
 
     def put(self, lane: Lane, claim: Claim) -> None:
         """Let ``claim`` wait in ``lane`` and start a worker if there may be one more."""
@@ -72,12 +78,6 @@ class Workers:
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, lane))
 
-    def wake(self, lanes: Iterable[Lane]) -> None:
-        """Start workers for lanes that have rested."""
-        for lane in lanes:
-            if lane.waiting and not lane.running:
-                self.start(lane)
-
     async def stop(self, seconds: float) -> None:
         """Start nothing more, give what runs ``seconds`` to end, then cancel it."""
         self._stopping = True
@@ -95,7 +95,11 @@ class Workers:
             if claim is None:
                 return
             self._taken(claim)
-            await self._attempt(lane, claim)
+            self._busy[id(claim)] = claim
+            try:
+                await self._attempt(lane, claim)
+            finally:
+                del self._busy[id(claim)]
             if len(lane.waiting) > lane.running:
                 self.start(lane)  # a success may have raised the lane's limit
             if self._eager:

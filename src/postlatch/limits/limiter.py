@@ -12,7 +12,7 @@ from postlatch.limits.limit import DAY, SECONDS, Limit
 from postlatch.limits.window import Window
 
 CLIENT = "client"
-PRUNED_AT_ONCE = 2_000  # keys looked at by one call of prune: about a millisecond
+PRUNED_AT_ONCE = 500  # keys looked at by one call of prune: a millisecond or two
 
 _UNITS = {str(seconds): seconds for seconds in SECONDS.values()}
 
@@ -148,9 +148,9 @@ class Limiter:
         """Forget keys that hold nothing any more: rows to delete. Looks at a slice of the table each call, in turn."""
         if not self._sweep:
             self._sweep = [*self._cells, *self._clients]
-        slice_ = self._sweep[-PRUNED_AT_ONCE:]
+        batch = self._sweep[-PRUNED_AT_ONCE:]
         del self._sweep[-PRUNED_AT_ONCE:]
-        for key in slice_:
+        for key in batch:
             cell = self._find(key)
             if cell is not None and all(meter.idle(now) for meter in cell.meters):
                 (self._clients if key[0] == CLIENT else self._cells).pop(key)

@@ -107,10 +107,10 @@ class NetworkTable(Generic[T]):
                 levels = self._v6
         hits: list[tuple[int, T]] = []
         for shift, level in levels:
-            hits += level.get(number >> shift, ())
-        if len(hits) > 1:
-            hits.sort(key=_position)
-        return [value for _, value in hits]
+            found = level.get(number >> shift)
+            if found is not None:
+                hits = hits + found if hits else found
+        return [value for _, value in (sorted(hits, key=_position) if len(hits) > 1 else hits)]
 
 
 def _position(hit: tuple[int, object]) -> int:

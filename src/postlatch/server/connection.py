@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import cast
 
 from postlatch.limits.clients import client_prefix
 from postlatch.model.envelope import Client, Role
@@ -103,7 +104,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the client in, or refuse it before the greeting."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
         self._transport = transport
         peer = transport.get_extra_info("peername")
         if not peer:  # the client was gone before we looked

@@ -293,7 +293,7 @@ class MailHandler:
         )
         grants = transaction.grants()
         verdict = decide_message(facts, grants)
-        for grant in grants:
+        for grant in filter(None, grants):
             if not isinstance(verdict, Accept):
                 break
             verdict = recheck(grant, services.snapshot, facts.now)

@@ -74,9 +74,9 @@ class Transaction:
             charges += payer_charges(rules, reason, ref, costs)
         return charges
 
-    def grants(self) -> list[RelayGrant]:
-        """Every grant that was minted for this transaction."""
-        return [r.verdict.grant for r in self.recipients if r.verdict.grant is not None]
+    def grants(self) -> list[RelayGrant | None]:
+        """One entry for each accepted recipient: its grant, or None for a stranger's mail to a mailbox of ours."""
+        return [r.verdict.grant for r in self.recipients]
 
     def expanded(self, services: Services) -> tuple[list[EnvelopeRecipient], list[RelayGrant | None], list[Address]]:
         """One row a final mailbox, its grant, and the address that the client named for it. Duplicates fall together."""

@@ -195,7 +195,7 @@ class OutboundSettings(Table):
         description="`opportunistic`: where offered, without checking names. `required`: else the mail waits. `verify`: "
         "required, and the certificate must name the host.",
     )
-    resolver: tuple[t.Socket, ...] = Field(
+    resolver: tuple[t.Endpoint, ...] = Field(
         default=(), examples=['["127.0.0.1:53"]'], description="DNS resolvers to ask. Empty: the system's (`/etc/resolv.conf`)."
     )
     routes: Annotated[Mapping[t.RouteKey, RouteSettings], AfterValidator(t.normalised)] = Field(

@@ -118,6 +118,14 @@ def parse_socket(text: str) -> str:
     return f"[{host}]:{number}" if isinstance(host, IPv6Address) else f"{host}:{number}"
 
 
+def parse_endpoint(text: str) -> str:
+    """As ``parse_socket``, for an address to connect to: its port is a real one."""
+    endpoint = parse_socket(text)
+    if split_socket(endpoint)[1] == 0:
+        raise ValueError(f"{quote(text)} has port 0: write the port that is listened on")
+    return endpoint
+
+
 def split_socket(text: str) -> tuple[IPv4Address | IPv6Address, int]:
     """The address and port of what ``parse_socket`` returned."""
     host, _, port = text.rpartition(":")

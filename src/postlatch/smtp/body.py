@@ -78,21 +78,22 @@ class DataDecoder:
                 return Piece(b"", End.NOTHING)
             del buffer[:3]
             return Piece(b"", End.MESSAGE)
-        end = raw.find(_END)
+        dot = raw.find(b"\r\n.")  # one search finds that there is no end, or an end and no stuffed dot before it
+        end = raw.find(_END, dot) if dot >= 0 else -1
         size = end + 2 if end >= 0 else len(raw) - _held_back(raw)
         content = raw[:size]
         del buffer[: end + len(_END) if end >= 0 else size]
         if is_clean(content):
-            return Piece(self._unstuff(content), End.MESSAGE if end >= 0 else End.NOTHING)
-        return Piece(self._unstuff(_sound_part(content)), End.FAULT)
+            return Piece(self._unstuff(content, dot != end), End.MESSAGE if end >= 0 else End.NOTHING)
+        return Piece(self._unstuff(_sound_part(content), True), End.FAULT)
 
-    def _unstuff(self, content: bytes) -> bytes:
+    def _unstuff(self, content: bytes, dots_inside: bool) -> bytes:
         if not content:
             return content
-        stuffed = self._line_start and content.startswith(b".")
+        dot_first = self._line_start and content.startswith(b".")
         self._line_start = content.endswith(b"\n")
-        data = content.replace(b"\n.", b"\n")
-        return data[1:] if stuffed else data
+        data = content.replace(b"\r\n.", b"\r\n") if dots_inside else content
+        return data[1:] if dot_first else data
 
 
 def _held_back(raw: bytes) -> int:

@@ -101,17 +101,20 @@ class ClientSession:
 
     # What the driver tells
 
-    def receive(self, data: bytes) -> None:
-        """Octets from the server."""
+    def receive(self, data: bytes) -> bool:
+        """Octets from the server. True if they completed a reply: only that is a sign of life, not a reply that drips in."""
         if self._closed:
-            return
+            return False
         pipe = self._pipe
+        moved = False
         pipe.feed(data)
         try:
             while not self.closed and (answer := pipe.next_reply()) is not None:
+                moved = True
                 self._take(*answer)
         except ReplyError as error:
             self._fail(f"protocol error ({error})", self.awaits)
+        return moved
 
     def lost(self, what: str = "lost connection") -> None:
         """The connection is gone, or the driver gives it up: ``what`` says why, in our own words."""

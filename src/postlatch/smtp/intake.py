@@ -38,7 +38,7 @@ class MailIntake(Conversation):
         question = self._take(BodyStart)
         if self._did_not_wait(question) or self._leave_if_due():
             return
-        if question == BodyStart(chunking=True):
+        if isinstance(question, BodyStart) and question.chunking:
             self._move(Verb.BDAT)
         else:
             self._data = DataDecoder()

@@ -1,8 +1,4 @@
-"""Bodies as files and as bytes. A file is written under a name that ends in ``.tmp``, synced, then renamed: its row follows.
-
-``bodies/<2 characters>/<id>``: the two characters are those of the id that change every quarter of a second, so that no folder
-grows large (its first characters stay the same for years, its last for a run of the process).
-"""
+"""Bodies as files and as bytes. A file is written under a name that ends in ``.tmp``, synced, then renamed: its row follows."""
 
 from __future__ import annotations
 
@@ -14,9 +10,9 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 
-from postlatch.model.ids import format_id, parse_id
+from postlatch.model.ids import parse_id
 from postlatch.spool.contract import SpoolError
-from postlatch.store.database import sync_directory
+from postlatch.store.files import body_path, sync_directory
 
 INLINE_LIMIT = 256 * 1024  # octets: larger bodies are files
 CHUNK = 256 * 1024  # octets read at once
@@ -32,12 +28,6 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:DIGEST_SIZE]
 
 
-def body_path(bodies: Path, message_id: int) -> Path:
-    """Where the body file of a message is."""
-    name = format_id(message_id)
-    return bodies / name[6:8] / name
-
-
 def message_of(path: Path) -> int | None:
     """The message whose body file this is; None for temporary files and strangers."""
     try:
@@ -51,11 +41,6 @@ def body_files(bodies: Path) -> Iterator[Path]:
     for folder in bodies.iterdir():
         if folder.is_dir():
             yield from folder.iterdir()
-
-
-def is_stray(path: Path) -> bool:
-    """True for a file that a draft left behind when its process ended."""
-    return path.name.endswith(_TEMPORARY)
 
 
 class BodyWriter:

@@ -11,9 +11,9 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from postlatch.spool.bodies import body_path
 from postlatch.spool.contract import Claim, Outcome, OutcomeKind, SpoolError
 from postlatch.spool.rows import RECIPIENT_COLUMNS, load_message, load_recipient
+from postlatch.store.files import body_path
 from postlatch.store.writer import Operation
 
 _DUE = "SELECT message FROM recipients WHERE due <= ? ORDER BY due"
@@ -80,7 +80,7 @@ def finish(claim: Claim, outcomes: Sequence[Outcome], now: float, bodies: Path) 
     """Record outcomes; the result is the body file that nobody needs any more, if any, for removal after the commit."""
     message_id = claim.message.message_id
     rows = [_outcome_row(message_id, outcome, now) for outcome in outcomes]
-    final = any([row[_FINISHED_AT] for row in rows])
+    final = any(row[_FINISHED_AT] for row in rows)
 
     def run(connection: sqlite3.Connection) -> list[Path]:
         for row in rows:

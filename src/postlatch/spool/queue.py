@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from postlatch.model.ids import format_id, parse_id
-from postlatch.spool.bodies import body_path
 from postlatch.spool.contract import RecipientState, SpoolError, StoredMessage
 from postlatch.spool.rows import load_message
+from postlatch.store.files import body_path
 
 MAX_HEADER = 64 * 1024  # octets that `header` returns at most
 

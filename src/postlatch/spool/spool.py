@@ -15,12 +15,13 @@ from pathlib import Path
 
 from postlatch.model.ids import IdSource
 from postlatch.spool import claims
-from postlatch.spool.bodies import FileBody, MemoryBody, body_path, check_file, digest_of, unlink_quietly
+from postlatch.spool.bodies import FileBody, MemoryBody, check_file, digest_of, unlink_quietly
 from postlatch.spool.contract import Claim, Outcome, SpoolError
 from postlatch.spool.draft import Draft, Intake
 from postlatch.spool.fastpath import WAITING_MESSAGES, WAITING_OCTETS, FastPath
 from postlatch.spool.gate import Classify
 from postlatch.spool.sweep import SweepReport, sweep
+from postlatch.store.files import body_path
 from postlatch.store.reader import Reader
 from postlatch.store.writer import Operation
 

@@ -6,7 +6,8 @@ import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
-from postlatch.spool.bodies import body_files, body_path, message_of
+from postlatch.spool.bodies import body_files, message_of
+from postlatch.store.files import body_path
 from postlatch.store.writer import Operation
 
 # Claimed rows are the ones without a due time. After a run that was killed, each may have been delivered without our knowing.

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from postlatch.store import schema
+from postlatch.store.files import sync_directory
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100  # octets, https://www.sqlite.org/fileformat.html section 1.3
@@ -84,14 +85,13 @@ def check_whole(path: Path) -> list[str]:
 def shrink(connection: sqlite3.Connection) -> int:
     """An operation: give up to 1000 free pages back to the file system; returns how many pages are still free.
 
-    Only what is beyond a quarter of the file goes: free pages are the room of the next messages.
+    Only what is beyond a quarter of the file goes: free pages are the room of the next messages. Repeat while it gets less.
     """
     free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
     total = int(connection.execute("PRAGMA page_count").fetchone()[0])
-    surplus = min(1000, free - total // 4)
-    if surplus <= 0:
-        return free
-    connection.execute(f"PRAGMA incremental_vacuum({surplus})").fetchall()
+    surplus = max(0, min(1000, free - total // 4))
+    for _ in range(surplus):
+        connection.execute("PRAGMA incremental_vacuum(1)")  # frees a page a step, and Python takes only one step
     return free - surplus
 
 
@@ -170,6 +170,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"{path} is on a file system without shared memory: data_dir belongs on a local disk")
     for setting in _SETTINGS:
         connection.execute(setting)
+    connection.execute("DELETE FROM meta WHERE key = ''")  # what is read-only shows here, not with the first message
 
 
 def _create(path: Path) -> None:
@@ -197,12 +198,3 @@ def _fill(path: Path) -> None:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only before the first table
         schema.create(connection)
         connection.execute("PRAGMA journal_mode = WAL")
-
-
-def sync_directory(path: Path) -> None:
-    """Make names made or changed in a directory durable. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

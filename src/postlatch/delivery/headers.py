@@ -1,10 +1,8 @@
-"""What delivery must know of a body before it sends it: its header block, and whether it needs eight clean bits."""
+"""What delivery must know of a message's header block: has it been here before?"""
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
-
 from postlatch.delivery.contract import Body
 from postlatch.model.address import Address
 from postlatch.model.headers import split_headers
@@ -16,36 +14,22 @@ _END = b"\r\n\r\n"
 _STAMP = re.compile(rb"(?:\A|\s)by\s+([^\s;()]+)", re.IGNORECASE)
 
 
-class BodyFacts(NamedTuple):
-    """``header`` ends with the CRLF of its last field and holds no empty line."""
-
-    header: bytes
-    eight_bit: bool
-    utf8_headers: bool
-
-
-async def look(body: Body) -> BodyFacts:
-    """Look at a body once. A body in memory costs a few microseconds; a file is read through in pieces."""
+async def read_header(body: Body) -> bytes:
+    """The header block of a body; of a file no more is read than it takes."""
     data = body.data
     if data is not None:
-        header = header_of(data)
-        return BodyFacts(header, not data.isascii(), not header.isascii())
+        return header_of(data)
     head = bytearray()
-    complete = eight_bit = False
     async for chunk in body.chunks():
-        if not complete:
-            seen = max(len(head) - 3, 0)
-            head += chunk
-            complete = head.find(_END, seen) >= 0 or len(head) >= MAX_HEADER or head.startswith(b"\r\n")
-        eight_bit = eight_bit or not chunk.isascii()
-        if complete and eight_bit:
+        seen = max(len(head) - len(_END) + 1, 0)
+        head += chunk
+        if head.find(_END, seen) >= 0 or len(head) >= MAX_HEADER or head.startswith(b"\r\n"):
             break
-    header = header_of(bytes(head))
-    return BodyFacts(header, eight_bit, not header.isascii())
+    return header_of(bytes(head))
 
 
 def header_of(data: bytes) -> bytes:
-    """The header block at the start of ``data``, at most `MAX_HEADER` octets."""
+    """The header block at the start of ``data``, at most `MAX_HEADER` octets: with its last CRLF, without the empty line."""
     if data.startswith(b"\r\n"):
         return b""
     end = data.find(_END, 0, MAX_HEADER)
