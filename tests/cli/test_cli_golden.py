@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from postlatch.cli.backend import Answer
 from postlatch.cli.build import build_cli
-from postlatch.cli.catalogue import CATALOGUE, Way
+from postlatch.cli.catalogue import CATALOGUE, ROWS, Way
 from postlatch.cli.render import RENDERERS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -101,6 +101,18 @@ def test_the_documented_fields_are_those_of_the_golden_files() -> None:
         backend = _Fixed(answer)
         CliRunner().invoke(build_cli(backend), argv)
         assert set(answer.data) - {"schema", "errors"} <= results[backend.commands[0]]
+
+
+def test_the_documented_members_are_those_of_the_golden_files() -> None:
+    def check(data: dict[str, Any]) -> None:
+        for field, members in data.items():
+            if field in ROWS and isinstance(members, list):
+                for member in members:
+                    assert set(member) <= set(ROWS[field])
+                    check(member)
+
+    for name in NAMES:
+        check(_case(name)[1].data)
 
 
 def _write() -> None:

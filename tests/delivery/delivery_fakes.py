@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,6 +142,7 @@ class FakeSpool:
         self.cleaned: list[Any] = []
         self.bodies: dict[int, Body | Exception] = {}
         self.polls: list[float] = []
+        self.recovered: list[list[int]] = []
 
     def take(self, limit: int) -> list[Claim]:
         taken, self.fresh = self.fresh[:limit], self.fresh[limit:]
@@ -159,6 +160,15 @@ class FakeSpool:
         def operation(_connection: sqlite3.Connection) -> list[str]:
             self.finished.append((claim, outcomes))
             return [f"body-of-{claim.message.message_id}"]
+
+        return operation
+
+    def recover(self, in_hand: Iterable[Claim]) -> Operation[int]:
+        kept = [claim.message.message_id for claim in in_hand]
+
+        def operation(_connection: sqlite3.Connection) -> int:
+            self.recovered.append(kept)
+            return 0
 
         return operation
 

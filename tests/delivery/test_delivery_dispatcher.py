@@ -43,7 +43,7 @@ from postlatch.delivery.ports import PreparedNotice
 from postlatch.delivery.schedule import DAY, HOUR
 from postlatch.model.envelope import Destination, GrantReason
 from postlatch.model.events import Event
-from postlatch.spool.contract import Claim, OutcomeKind, QueuedRecipient, StoredMessage
+from postlatch.spool.contract import Claim, OutcomeKind, QueuedRecipient, SpoolError, StoredMessage
 from postlatch.store.writer import WriteFailed
 from postlatch.testing.clock import FakeClock
 from postlatch.testing.dns import FakeResolver
@@ -369,6 +369,36 @@ def test_a_store_that_fails_stops_nothing() -> None:
     bench.run(scenario)
 
 
+def test_what_an_unknown_commit_may_have_claimed_becomes_due_again_but_not_what_is_in_hand() -> None:
+    gate = asyncio.Event()
+
+    async def stuck(target: Target, outbound: OutboundMessage) -> list[Attempt]:
+        await gate.wait()
+        return await take_all(target, outbound)
+
+    config = replace(CONFIG, start_per_destination=1, max_per_destination=1)
+    bench = Bench(*(one(number=n) for n in range(3)), hops={MX1: stuck}, config=config)
+
+    async def scenario() -> None:
+        await bench.until(lambda: len(bench.pool.taken) == 1)
+        bench.dispatcher.recover()
+        await bench.until(lambda: len(bench.spool.recovered) == 1)
+        assert sorted(bench.spool.recovered[0]) == [0, 1, 2]
+        bench.writer.failures = [WriteFailed("disk", unknown=True)]
+        bench.dispatcher.wake(due=True)
+        await bench.until(lambda: not bench.writer.failures)
+        assert len(bench.spool.recovered) == 1
+        bench.dispatcher.wake(due=True)  # the next poll: first recover, then claim
+        await bench.until(lambda: len(bench.spool.recovered) == 2)
+        gate.set()
+        await bench.until(lambda: len(bench.spool.outcomes) == 3)
+        bench.dispatcher.recover()
+        await bench.until(lambda: len(bench.spool.recovered) == 3)
+        assert bench.spool.recovered[2] == []
+
+    bench.run(scenario)
+
+
 def test_a_right_that_ends_while_mail_waits_holds_it() -> None:
     bench = Bench(one(number=1), one(number=2), config=replace(CONFIG, start_per_destination=1, max_per_destination=1))
 
@@ -558,12 +588,20 @@ def test_a_bug_in_one_attempt_defers_it_and_tells_an_operator() -> None:
     assert bench.alerts.told[0][1]["why"] == "ZeroDivisionError"
 
 
-def test_a_body_that_cannot_be_read_is_neither_sent_nor_lost() -> None:
+def test_a_body_that_cannot_be_read_now_is_tried_again() -> None:
     bench = Bench(one(number=5))
-    bench.spool.bodies[5] = OSError("damaged")
+    bench.spool.bodies[5] = TimeoutError("the reader is busy")
     bench.run()
     assert (bench.spool.kinds, bench.pool.taken) == ([OutcomeKind.DEFERRED], [])
     assert len(bench.alerts.told) == 1
+
+
+def test_a_damaged_body_is_held_for_an_operator_and_never_sent() -> None:
+    bench = Bench(claim(recipient(), recipient("b@elsewhere.example", 1), message=message(5)))
+    bench.spool.bodies[5] = SpoolError("the body of this message is damaged")
+    bench.run(outcomes=2)
+    assert (bench.spool.kinds, bench.pool.taken) == ([OutcomeKind.HELD] * 2, [])
+    assert bench.alerts.told[0][0] == "a message is held: the body of this message is damaged"
 
 
 def test_a_policy_that_raises_lets_nothing_leave() -> None:
@@ -617,16 +655,19 @@ def test_an_expanded_alias_tells_the_next_hop_whom_the_sender_meant() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("pieces", "eight_bit", "utf8_headers"),
-    [([MAIL], False, False), ([MAIL, "ü".encode()], True, False), (["Subject: ü\r\n".encode(), b"\r\nx"], True, True)],
-)
-def test_the_next_hop_is_told_what_the_message_needs(pieces: list[bytes], eight_bit: bool, utf8_headers: bool) -> None:
-    bench = Bench(one(number=5))
-    bench.spool.bodies[5] = StreamBody(pieces)
+def test_the_next_hop_is_told_what_the_message_needs() -> None:
+    needs = replace(message(), eight_bit=True, utf8_headers=True)
+    bench = Bench(claim(recipient(), message=needs), claim(recipient(), message=message())).run(outcomes=2)
+    assert {(sent.eight_bit, sent.utf8_headers) for _, sent in bench.pool.taken} == {(True, True), (False, False)}
+
+
+def test_a_large_message_is_passed_on_as_it_is_and_its_report_has_its_headers() -> None:
+    bench = Bench(one(number=5), hops={MX1: refuse})
+    bench.spool.bodies[5] = StreamBody([HEADER, b"\r\n", b"x" * 1000])
     bench.run()
     [(_, sent)] = bench.pool.taken
-    assert (sent.eight_bit, sent.utf8_headers) == (eight_bit, utf8_headers)
+    assert sent.body is bench.spool.bodies[5]
+    assert HEADER in bench.notices[0].content
 
 
 def test_a_success_notice_is_left_to_a_next_hop_that_took_it_over() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from delivery_fakes import HEADER, NOW, delivered, local, message, permanent, recipient, temporary
+from delivery_fakes import HEADER, NOW, claim, delivered, local, message, permanent, recipient, temporary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +11,7 @@ from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.contract import Attempt, AttemptStatus
 from postlatch.delivery.notice import Notice
 from postlatch.delivery.outcomes import Ending, event, judge
-from postlatch.delivery.reports import notices
+from postlatch.delivery.reports import notices, operator_notices
 from postlatch.delivery.schedule import DAY, HOUR, RetryPolicy
 from postlatch.model.envelope import Destination, GrantReason
 from postlatch.spool.contract import OutcomeKind, QueuedRecipient, StoredMessage
@@ -141,6 +141,14 @@ def test_one_report_tells_of_all_that_failed() -> None:
     [notice] = notices(CONFIG, said, endings, HEADER, NOW, final=False)
     assert notice.numbers == (1, 3, 5, 7, 9)
     assert notice.content.count(b"Final-Recipient:") == 5
+
+
+def test_what_an_operator_gives_up_on_is_reported_to_the_senders_who_may_be_told() -> None:
+    people = claim(recipient(), recipient("b@elsewhere.example", 1), local("c@example.com", 2), message=message())
+    [notice] = operator_notices(CONFIG, people, "554 5.0.0 given up by the operator", HEADER, NOW)
+    assert notice.numbers == (0, 1)
+    assert b"Diagnostic-Code: x-postlatch; 554 5.0.0 given up by the operator" in notice.content
+    assert operator_notices(CONFIG, claim(local(), message=message()), "554 5.0.0 no", HEADER, NOW) == []
 
 
 ATTEMPTS = st.builds(Attempt, st.just(0), st.sampled_from(AttemptStatus), st.just("450 x"), st.just("4.0.0"), st.just("r"))

@@ -53,6 +53,7 @@ class Peer:
     """
 
     extensions: Sequence[str] = FULL
+    secure_extensions: Sequence[str] = ()  # more of them under TLS
     script: Script = lambda _conn, _verb, _line: None
     lmtp: bool = False
     tls: ssl.SSLContext | None = None
@@ -164,7 +165,7 @@ class Conn(asyncio.Protocol):
 
     def _usual(self, verb: str) -> str:
         if verb in {"EHLO", "LHLO"}:
-            lines = ["peer.example.net", *self.peer.extensions]
+            lines = ["peer.example.net", *self.peer.extensions, *(self.peer.secure_extensions if self.secure else ())]
             if self.peer.tls is not None and not self.secure:
                 lines.append("STARTTLS")
             return "\r\n".join([*(f"250-{text}" for text in lines[:-1]), f"250 {lines[-1]}"])

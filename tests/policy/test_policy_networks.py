@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postlatch.model.envelope import IPAddress
@@ -44,6 +44,7 @@ addresses = st.one_of(st.ip_addresses(), st.ip_addresses(v=4).map(lambda a: ip_a
 
 
 @given(st.lists(networks, max_size=8), addresses)
+@settings(deadline=None)
 def test_the_table_finds_what_a_scan_finds_in_the_same_order(given_: list[IPNetwork], address: IPAddress) -> None:
     table = NetworkTable((network, position) for position, network in enumerate(given_))
     plain = unmapped(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from postlatch.delivery.contract import Body
 from postlatch.model.address import Address
 from postlatch.model.headers import split_headers

@@ -22,7 +22,7 @@ class Connect(Protocol):
     May raise OSError, or ConnectFailed to forbid an address: whatever the DNS says, this is the last gate before the packet.
     """
 
-    async def __call__(self, target: Target, factory: Callable[[], asyncio.Protocol]) -> object:
+    async def __call__(self, target: Target, factory: Callable[[], asyncio.Protocol], /) -> object:
         """The result is not used: the transport comes with ``connection_made``."""
         ...
 

@@ -20,7 +20,8 @@ _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 _DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*")
 _DOT_STRING_UTF8 = re.compile(rf"[{_ATEXT}\x80-\U0010ffff]+(?:\.[{_ATEXT}\x80-\U0010ffff]+)*")
 _QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*"')
-_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?P<last>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)")
 _IPV6_TAG = re.compile(r"ipv6:", re.IGNORECASE)
 # Code points that IDNA processing would turn into a full stop: never treated as one (DESIGN section 4).
 _FALSE_DOTS = "\u3002\uff0e\uff61"
@@ -79,20 +80,20 @@ def parse_domain(text: str) -> str:
     A final dot, U+3002, U+FF0E, an underscore, an all-digit last label (an address without brackets) and anything longer
     than 255 octets are refused.
     """
-    if any(dot in text for dot in _FALSE_DOTS):
-        raise AddressError("the domain holds a character that only looks like a dot")
     name = text.lower() if text.isascii() else _to_alabels(text)
     if not name or len(name) > MAX_DOMAIN:
         raise AddressError("the domain is empty or longer than 255 octets")
-    labels = name.split(".")
-    if not all(_LABEL.fullmatch(label) for label in labels):
+    match = _HOST.fullmatch(name)
+    if match is None:
         raise AddressError("the domain is not a valid host name")
-    if labels[-1].isdigit():
+    if match["last"].isdigit():
         raise AddressError("the domain ends in a number: an IP address belongs in brackets")
     return name
 
 
 def _to_alabels(text: str) -> str:
+    if any(dot in text for dot in _FALSE_DOTS):
+        raise AddressError("the domain holds a character that only looks like a dot")
     try:
         return idna.encode(text, uts46=True, transitional=False).decode("ascii").lower()
     except (idna.IDNAError, UnicodeError):
@@ -107,14 +108,18 @@ def parse_address(text: str, *, smtputf8: bool = False) -> Address:
     """
     if not text.isascii() and not smtputf8:
         raise AddressError("non-ASCII characters need SMTPUTF8", non_ascii=True)
-    if any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in text):
+    if _CONTROL.search(text):
         raise AddressError("the address holds a control character")
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_PATH:
+    if _octets(text) > MAX_PATH:
         raise AddressError("the address is longer than 254 octets")
     local_text, domain_text = _split(text)
     local = _parse_local(local_text, smtputf8=smtputf8)
     domain = _parse_literal(domain_text) if domain_text.startswith("[") else parse_domain(domain_text)
     return Address(local, domain, text)
+
+
+def _octets(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -134,7 +139,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _parse_local(text: str, *, smtputf8: bool) -> str:
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_LOCAL:
+    if _octets(text) > MAX_LOCAL:
         raise AddressError("the local part is longer than 64 octets")
     if text.startswith('"'):
         return re.sub(r"\\(.)", r"\1", text[1:-1])

@@ -229,7 +229,8 @@ class Connection(asyncio.Protocol):
             self._ended("TLS handshake failed")
             self.abort()
             return
-        if secured is None:
+        if secured is None or self._closing or secured.get_extra_info("cipher") is None:
+            # uvloop's start_tls returns as if all were well when the connection is lost in the middle of the handshake.
             self.abort()
             return
         self._transport = secured

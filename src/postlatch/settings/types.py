@@ -173,9 +173,7 @@ DomainKey = Annotated[str, _domain_key(_wide_open), Kind("a domain", "domains")]
 RouteKey = Annotated[str, _domain_key(_route_for_all), Kind("a domain", "domains")]
 Network = Annotated[values.IPNetwork, _from_text(values.parse_network), Kind("a network", "networks")]
 Socket = Annotated[str, AfterValidator(values.parse_socket), Kind("an address with its port", "addresses with their ports")]
-Endpoint = Annotated[
-    str, AfterValidator(values.parse_endpoint), Kind("an address with its port", "addresses with their ports")
-]
+Endpoint = Annotated[str, AfterValidator(values.parse_endpoint), Kind("an address with its port", "addresses with their ports")]
 Sockets = Annotated[tuple[Socket, ...], BeforeValidator(_one_or_many), Kind("an address with its port, or a list of them")]
 Proxies = Annotated[tuple[Network, ...], AfterValidator(_proxies)]
 Mailbox = Annotated[str, AfterValidator(values.parse_mailbox), Kind("an address", "addresses")]

@@ -41,7 +41,10 @@ def accounts(data: dict[str, Any]) -> list[Line | Table]:
         )
         for entry in entries
     ]
-    return [Table(("LOGIN", "STATE", "MAY ALSO SEND AS", "CREATED", "LAST LOGIN"), rows)]
+    table = Table(("LOGIN", "STATE", "MAY ALSO SEND AS", "CREATED", "LAST LOGIN"), rows)
+    if any("last_login" in entry for entry in entries):
+        return [table]
+    return [Table(table.headings[:-1], [row[:-1] for row in table.rows])]
 
 
 def _state(entry: dict[str, Any]) -> str:
