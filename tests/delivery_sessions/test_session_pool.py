@@ -170,6 +170,39 @@ def test_closing_takes_leave_of_idle_connections_and_breaks_off_the_rest() -> No
     run(main())
 
 
+def test_closing_leaves_no_delivery_waiting_for_its_second_transaction() -> None:
+    async def main() -> None:
+        peer = Peer(extensions=("PIPELINING", "LIMITS RCPTMAX=1"), script=hang_at_dot)
+        async with serving(peer), pooling() as pool:
+            delivery = asyncio.ensure_future(pool.deliver(target(peer), message("a@example.net", "b@example.net")))
+            await until(lambda: len(peer.messages) == 1)
+            await pool.close()
+            attempts = await delivery
+            assert [a.reply for a in attempts] == ["shutting down after the final dot", "shutting down"]
+
+    run(main())
+
+
+def test_nothing_is_put_behind_a_message_that_the_server_broods_over() -> None:
+    async def main() -> None:
+        clock = FakeClock()
+        peer = Peer(script=lambda conn, verb, _line: HANG if verb == "DOT" and not conn.number else None)
+        async with serving(peer), pooling(clock) as pool:
+            stuck = asyncio.ensure_future(pool.deliver(target(peer), message()))
+            await until(lambda: len(peer.messages) == 1)
+            clock.advance(1)
+            pool.sweep()
+            delivery = asyncio.ensure_future(pool.deliver(target(peer), message()))
+            await asyncio.sleep(0)
+            clock.advance(1)
+            pool.sweep()
+            assert (await delivery)[0].status is AttemptStatus.DELIVERED
+            assert peer.connections[0].count("MAIL") == 1
+            stuck.cancel()
+
+    run(main())
+
+
 def test_closing_waits_for_no_server_that_ignores_quit_and_for_no_connect() -> None:
     async def main() -> None:
         deaf = Peer(

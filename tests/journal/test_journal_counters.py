@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import json
+import sys
 import threading
 
 import pytest
@@ -44,6 +46,16 @@ def test_a_snapshot_passes_through_json() -> None:
     assert back[1]["buckets"][0] == [0.0005, 0]
 
 
+def test_the_total_of_a_counter_is_over_all_labels_behind_the_first() -> None:
+    counters = Counters()
+    counters.inc("a", ("mx", "relay"), 2)
+    counters.inc("a", ("mx", "unknown user"), 3)
+    counters.inc("a", ("relay", "relay"), 5)
+    counters.inc("b", ("mx", "relay"), 7)
+    assert counters.total("a", "mx") == 5
+    assert counters.total("c", "mx") == 0
+
+
 def test_a_snapshot_is_taken_while_another_thread_counts_new_names() -> None:
     counters = Counters()
     stop = threading.Event()
@@ -51,12 +63,23 @@ def test_a_snapshot_is_taken_while_another_thread_counts_new_names() -> None:
     def count() -> None:
         number = 0
         while not stop.is_set():
-            counters.inc("a", (str(number % 5000),))
+            counters.inc("a", (str(number % 50_000),))
             number += 1
 
-    thread = threading.Thread(target=count)
-    thread.start()
-    for _ in range(200):
-        counters.snapshot()
-    stop.set()
+    def collected(_phase: str, _info: dict[str, int]) -> None:
+        sum(range(200))  # long enough for the interpreter to change threads in the middle of a collection
+
+    thread = threading.Thread(target=count, daemon=True)
+    interval = sys.getswitchinterval()
+    gc.callbacks.append(collected)
+    sys.setswitchinterval(1e-5)
+    try:
+        thread.start()
+        for _ in range(300):
+            counters.snapshot()
+            counters.total("a", "1")
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+        gc.callbacks.remove(collected)
     thread.join()

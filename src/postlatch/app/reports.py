@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from postlatch.app import compose
 from postlatch.app.notices import Notices
 from postlatch.app.world import World
-from postlatch.delivery import facts, reports
+from postlatch.delivery import reports
 from postlatch.delivery.contract import Attempt, AttemptStatus
+from postlatch.delivery.headers import read_header
 from postlatch.delivery.outcomes import Ending
 from postlatch.delivery.ports import PreparedNotice
 from postlatch.model.address import parse_address
@@ -55,6 +56,6 @@ async def bounce_notices(world: World, claims: Iterable[Claim], reply: str) -> l
 
 async def _header(world: World, claim: Claim) -> bytes:
     try:
-        return (await facts.look(await world.spool.body(claim))).header
+        return await read_header(await world.spool.body(claim))
     except (SpoolError, OSError):
         return b""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from postlatch.app.answer import CommandError
 from postlatch.app.compose import configured_right
 from postlatch.policy.snapshot import Right
-from postlatch.settings.tree import RightSettings
+from postlatch.settings import SettingsError, check_right
 from postlatch.store.rights import StoredRight
 
 FIELDS = ("name", "networks", "listeners", "senders", "recipients", "owner", "expires", "limits", "wide", "masked")
@@ -28,9 +25,11 @@ def checked(values: dict[str, Any]) -> Right:
     except ValueError:
         raise CommandError("expires: not a day; write it like 2027-06-30") from None
     try:
-        settings = RightSettings.model_validate(plain, context={"base": Path()})
-    except ValidationError as error:
-        raise CommandError(_explain(error)) from None
+        settings = check_right(plain)
+    except SettingsError as error:
+        raise CommandError(
+            "; ".join(f"{problem.key}: {problem.message}" for problem in error.problems), error.exit_status
+        ) from None
     right = configured_right(settings)
     return Right(
         right.name,
@@ -45,14 +44,6 @@ def checked(values: dict[str, Any]) -> Right:
         source="command",
         limits=right.limits,
     )
-
-
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for detail in error.errors(include_url=False):
-        reason = str(detail["msg"]).removeprefix("Value error, ")
-        lines.append(f"{'.'.join(map(str, detail['loc']))}: {reason}")
-    return "; ".join(lines)
 
 
 def encode(values: dict[str, Any]) -> str:

@@ -157,15 +157,22 @@ class Dispatcher:
 
     async def _admit(self, claim: Claim) -> None:
         try:
-            where = sort(self._config, self._classify, self._recheck, claim)
-        except Exception as error:  # noqa: BLE001 - what cannot be decided waits; it neither leaves nor is lost
+            for hop, part in self._sorted(claim):
+                await self._place(hop, part)
+        except Exception as error:  # noqa: BLE001 - one message must not stop all others; a restart finds it again
             self._broken(claim, error)
-            return self._ledger.postpone(claim, BROKEN, _BUSY_SECONDS)
+
+    def _sorted(self, claim: Claim) -> list[tuple[Hop, Claim]]:
+        """The parts of ``claim`` that may go, each for its hop. The others are held; what cannot be decided waits."""
+        try:
+            where = sort(self._config, self._classify, self._recheck, claim)
+        except Exception as error:  # noqa: BLE001 - an undecided message neither leaves nor is lost
+            self._broken(claim, error)
+            self._ledger.postpone(claim, BROKEN, _BUSY_SECONDS)
+            return []
         if where.held is not None:
             self._ledger.hold(where.held, where.reasons)
-        for hop, part in where.going:
-            await self._place(hop, part)
-        return None
+        return where.going
 
     async def _place(self, hop: Hop, claim: Claim) -> None:
         now = self._clock.monotonic()
@@ -179,39 +186,27 @@ class Dispatcher:
 
     async def _attempt(self, lane: Lane, claim: Claim) -> None:
         """What a worker does with one claim. Never raises, except when it is cancelled."""
-        current = await self._still_going(lane, claim)
-        if current is None:
-            return
+        try:
+            for hop, part in self._sorted(claim):
+                if hop == lane.hop:
+                    await self._deliver(lane, part)
+                else:
+                    await self._place(hop, part)  # its way has changed while it waited
+        except Exception as error:  # noqa: BLE001 - as in `_admit`
+            self._broken(claim, error)
+
+    async def _deliver(self, lane: Lane, claim: Claim) -> None:
         episode = lane.episode
         try:
-            carried = await self._carry(lane, current)
+            carried = await self._carry(lane, claim)
             if carried is None:
                 return
             await self._learn(lane, carried, episode)
             final = is_mailbox(lane.hop)
-            await self._ledger.settle(self._config, current, carried.attempts, carried.header, final=final)
+            await self._ledger.settle(self._config, claim, carried.attempts, carried.header, final=final)
         except asyncio.CancelledError:
-            self._ledger.postpone(current, STOPPED, 0.0)
+            self._ledger.postpone(claim, STOPPED, 0.0)
             raise
-
-    async def _still_going(self, lane: Lane, claim: Claim) -> Claim | None:
-        """What of ``claim`` still goes to this lane; the rest is held or put where it now belongs."""
-        where = None
-        try:
-            where = sort(self._config, self._classify, self._recheck, claim)
-        except Exception as error:  # noqa: BLE001 - as in `_admit`
-            self._broken(claim, error)
-            self._ledger.postpone(claim, BROKEN, _BUSY_SECONDS)
-            return None
-        if where.held is not None:
-            self._ledger.hold(where.held, where.reasons)
-        here = None
-        for hop, part in where.going:
-            if hop == lane.hop:
-                here = part
-            else:
-                await self._place(hop, part)
-        return here
 
     async def _carry(self, lane: Lane, claim: Claim) -> Carried | None:
         """One attempt; None if it could not be made and the claim is settled."""

@@ -13,7 +13,7 @@ from postlatch.delivery.notice import Notice
 from postlatch.delivery.outcomes import Ending, defer, hold, judge, to_report
 from postlatch.delivery.ports import Alert, Notify, PreparedNotice, SpoolPort
 from postlatch.delivery.recorder import Recorder, unreported
-from postlatch.delivery.replies import HELD, no_word
+from postlatch.delivery.replies import held, no_word
 from postlatch.delivery.reports import notices
 from postlatch.model.clock import Clock
 from postlatch.model.events import JsonValue
@@ -65,7 +65,8 @@ class Ledger:
     def hold(self, claim: Claim, reasons: Sequence[str]) -> None:
         """Hold each recipient of ``claim`` for its reason, and tell the operator."""
         endings = [
-            hold(recipient, no_word(recipient, HELD), why) for recipient, why in zip(claim.recipients, reasons, strict=True)
+            hold(recipient, no_word(recipient, held(why)), why)
+            for recipient, why in zip(claim.recipients, reasons, strict=True)
         ]
         self._tell_operator(claim, endings)
         self._recorder.record(claim, endings)

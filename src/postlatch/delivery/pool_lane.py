@@ -3,7 +3,8 @@
 The rule, in order:
 1. A job goes to a connection that has nothing to do; of several to the one used last, so that the others run into their
    time-out.
-2. Else its envelope goes right behind a final dot whose reply is still to come, on a pipelining connection (RFC 2920).
+2. Else its envelope goes right behind a final dot whose reply is still to come, on a pipelining connection (RFC 2920), unless
+   that reply has been awaited for `PATIENCE` seconds: a message that the server broods over must not hold up another.
 3. Else it waits. Connections take the first that waits whenever they can.
 4. A connection is opened if there is none, or if more than `QUEUE` jobs wait for each that there is, or if the first has waited
    for `PATIENCE` seconds: a quick server is served by few connections, a slow one by up to ``max_per_target``.
@@ -61,7 +62,7 @@ class Lane:
         self._sessions: set[Session] = set()  # all: being set up, at work, taking leave
         self._live: set[Session] = set()  # those that take work
         self._idle: dict[Session, None] = {}  # of these, those with nothing to do, the last used at the end
-        self._behind: dict[Session, None] = {}  # and those that take an envelope behind a final dot
+        self._behind: dict[Session, float] = {}  # and those that take an envelope behind a final dot, since when
         self._grow_after = 0.0
         self._closed = False
 
@@ -82,6 +83,8 @@ class Lane:
                 self._retire(session)
             else:
                 session.time_out()
+        for session in [session for session, since in self._behind.items() if now - since >= PATIENCE]:
+            del self._behind[session]
         # One at a time: a server that is slow because it is overloaded is not helped by a crowd.
         if self._waiting and not self._opening and now - self._waiting[0].since >= PATIENCE and self._may_grow(now):
             self._open()
@@ -118,7 +121,7 @@ class Lane:
         """Note that ``session`` could take a job."""
         if not session.engine.quiet:
             if session.engine.can_begin and not session.fallback:
-                self._behind[session] = None
+                self._behind[session] = self._config.clock.monotonic()
         elif session.fallback or session.engine.exhausted or self._closed:
             self._retire(session)
             self._balance()
@@ -131,7 +134,7 @@ class Lane:
         """Pass the outcomes on, or see to it that the job is done over or goes on."""
         if not transaction.replayable:
             if job.settle(transaction):
-                self._waiting.appendleft(job)
+                self._go_on_with(job)
         elif session.kept and not job.rerun and not self._closed:
             job.rerun = True
             self._reruns.append(job)
@@ -149,6 +152,12 @@ class Lane:
         self._release_if_empty()
 
     # Inside
+
+    def _go_on_with(self, job: Job) -> None:
+        if self._closed:
+            job.fail(ConnectFailed("shutting down"))
+        else:
+            self._waiting.appendleft(job)
 
     def _make(self) -> Session:
         config = self._config

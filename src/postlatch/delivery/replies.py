@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from postlatch.delivery.contract import Attempt, AttemptStatus
+from postlatch.delivery.dsn_fields import escaped
 from postlatch.spool.contract import QueuedRecipient
 
 _ENHANCED = re.compile(r"[245][0-9]{2}[ -]([245]\.[0-9]{1,3}\.[0-9]{1,3})\b")
 
-HELD = "451 4.7.0 held for the operator"
+MAX_REPLY = 500  # characters (`spool.contract.Outcome`)
 BUSY = "451 4.4.5 too many messages wait for this destination"
 STOPPED = "451 4.3.2 this relay stopped during the attempt"
 BROKEN = "451 4.3.0 this relay could not make the attempt"
@@ -19,6 +20,11 @@ def enhanced_of(reply: str, default: str) -> str:
     """The RFC 3463 code in a reply's text, else ``default``."""
     match = _ENHANCED.match(reply)
     return match[1] if match else default
+
+
+def held(why: str) -> str:
+    """The reply of what is held, for the queue's listing. ``why`` may hold names from the configuration."""
+    return f"451 4.7.0 held: {escaped(why)}"[:MAX_REPLY]
 
 
 def no_word(recipient: QueuedRecipient, reply: str) -> Attempt:

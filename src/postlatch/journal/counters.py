@@ -66,15 +66,15 @@ class Counters:
 
     def total(self, name: str, label: str) -> int:
         """The sum of a counter over all of its label sets that begin with ``label``."""
-        return int(
-            sum(value for (counted, labels), value in self._values.items() if counted == name and labels[:1] == (label,))
-        )
+        values = self._values.copy().items()
+        return int(sum(value for (counted, labels), value in values if counted == name and labels[:1] == (label,)))
 
     def snapshot(self) -> list[Sample]:
         """Everything counted so far, as JSON can hold it."""
-        # list() of a dict is one step for the interpreter, so another thread's new name cannot break the loop.
-        samples = [Sample(name=name, labels=list(labels), value=value) for (name, labels), value in list(self._values.items())]
-        samples.extend(_sample(name, labels, histogram) for (name, labels), histogram in list(self._histograms.items()))
+        # copy() is one step for the interpreter; list(items()) is not: it makes tuples, the collector may run meanwhile and let
+        # another thread in, and a new name would break the loop.
+        samples = [Sample(name=name, labels=list(labels), value=value) for (name, labels), value in self._values.copy().items()]
+        samples.extend(_sample(name, labels, histogram) for (name, labels), histogram in self._histograms.copy().items())
         return samples
 
 

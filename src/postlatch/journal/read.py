@@ -73,6 +73,12 @@ def records(batch: Batch) -> list[Record]:
         return unpack(batch.lines())
 
 
+def lines_of(batch: Batch) -> bytes:
+    """The JSON lines of one batch; JournalDamaged if it cannot be unpacked."""
+    with _told(batch):
+        return batch.lines()
+
+
 @contextmanager
 def _told(batch: Batch) -> Iterator[None]:
     try:

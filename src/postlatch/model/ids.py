@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(
+    high + low for high in _ALPHABET for low in _ALPHABET
+)  # ten bits at a time: an id is made several times a message
 _VALUES = {c: i for i, c in enumerate(_ALPHABET)}
 _EPOCH_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
 _SEQUENCE_BITS = 22
@@ -13,7 +16,15 @@ LENGTH = 13
 
 def format_id(number: int) -> str:
     """``number`` (63 bits) as 13 characters."""
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(60, -1, -5))
+    return (
+        _ALPHABET[number >> 60 & 31]
+        + _PAIRS[number >> 50 & 1023]
+        + _PAIRS[number >> 40 & 1023]
+        + _PAIRS[number >> 30 & 1023]
+        + _PAIRS[number >> 20 & 1023]
+        + _PAIRS[number >> 10 & 1023]
+        + _PAIRS[number & 1023]
+    )
 
 
 def parse_id(text: str) -> int:

@@ -17,9 +17,9 @@ _PER_CLASS = 2
 
 # Public strangers in both families and in the mapped form, loopback, and the usual gateways of containers and offices.
 STRANGERS: tuple[IPAddress, ...] = tuple(map(ip_address, ("198.51.100.7", "2a0e:1234::7", "::ffff:198.51.100.7")))
-SUSPECTS: tuple[IPAddress, ...] = tuple(
-    map(ip_address, ("127.0.0.1", "::1", "::ffff:127.0.0.1", "172.17.0.1", "10.0.0.1", "::ffff:10.0.0.1"))
-)
+_LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+_GATEWAYS = ("172.17.0.1", "10.88.0.1", "10.0.2.2", "192.168.65.1", "10.42.0.1", "10.244.0.1", "10.0.0.1", "::ffff:10.0.0.1")
+SUSPECTS: tuple[IPAddress, ...] = tuple(map(ip_address, _LOOPBACK + _GATEWAYS))
 
 
 def foreign_domain(snapshot: Snapshot) -> str:

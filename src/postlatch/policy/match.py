@@ -13,7 +13,7 @@ def lists(patterns: AbstractSet[str], address: Address | None) -> bool:
     """True if one of ``patterns`` (in lower case) names ``address``; None is the null reverse-path."""
     if address is None:
         return NULL_SENDER in patterns
-    return address.key in patterns or f"@{address.domain}" in patterns
+    return f"@{address.domain}" in patterns or address.key in patterns
 
 
 def permits(patterns: AbstractSet[str], address: Address | None) -> bool:

@@ -77,16 +77,10 @@ def right(facts: EnvelopeFacts) -> Refuse | None:
     if role_of(facts) is not Role.RELAY:
         return None
     covering = _covering(facts)
-    if not covering:
-        why = "no right covers this address" if facts.identity else "behind the proxy the client has no address of its own"
-        return Refuse(replies.NO_RIGHT, "right", why)
-    valid = [candidate for candidate in covering if _in_force(candidate, facts.now)]
-    if not valid:
-        return _lapsed(covering)
-    if any(permits(candidate.sender_keys, facts.sender) for candidate in valid):
-        return None
-    why = f"the right {valid[0].name} does not cover the sender {named(facts.sender)}"
-    return Refuse(replies.SENDER_SCOPE, "right", why)
+    for candidate in covering:
+        if _in_force(candidate, facts.now) and permits(candidate.sender_keys, facts.sender):
+            return None
+    return _no_right(facts, covering)
 
 
 def limit(facts: EnvelopeFacts) -> Refuse | Defer | None:
@@ -112,10 +106,17 @@ def _in_force(candidate: Right, now: float) -> bool:
     return not candidate.suspended and now < candidate.expires
 
 
-def _lapsed(covering: list[Right]) -> Refuse:
+def _no_right(facts: EnvelopeFacts, covering: list[Right]) -> Refuse:
+    """Why none of the rights that cover the client's address lets this sender in."""
+    if not covering:
+        why = "no right covers this address" if facts.identity else "behind the proxy the client has no address of its own"
+        return Refuse(replies.NO_RIGHT, "right", why)
+    valid = next((candidate for candidate in covering if _in_force(candidate, facts.now)), None)
+    if valid is not None:
+        why = f"the right {valid.name} does not cover the sender {named(facts.sender)}"
+        return Refuse(replies.SENDER_SCOPE, "right", why)
     suspended = next((candidate for candidate in covering if candidate.suspended), None)
     if suspended is not None:
         return Refuse(replies.RIGHT_SUSPENDED, "right", f"the right {suspended.name} is suspended")
-    expired = covering[0]
-    why = f"the right {expired.name} expired at {replies.rfc3339(expired.expires)}"
+    why = f"the right {covering[0].name} expired at {replies.rfc3339(covering[0].expires)}"
     return Refuse(replies.RIGHT_EXPIRED, "right", why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from email.utils import getaddresses
 
@@ -74,6 +75,12 @@ def read_facts(block: bytes) -> HeaderFacts:
     )
 
 
+# What nearly every program writes: an address alone, or behind a display name without quoting, comments or lists.
+_PLAIN = re.compile(
+    r"(?:[A-Za-z0-9 _'.\-]*<(?P<angle>[^<>()\",:;\\\s@]+@[^<>()\",:;\\\s@]+)>|(?P<bare>[^<>()\",:;\\\s@]+@[^<>()\",:;\\\s@]+))"
+)
+
+
 def _addresses(value: bytes) -> tuple[Address, ...] | None:
     """Every mailbox of a From field, or None if any part of it does not parse strictly: a doubtful From is no From."""
     try:
@@ -82,7 +89,8 @@ def _addresses(value: bytes) -> tuple[Address, ...] | None:
         return None
     if "\x00" in text or "\r" in text or "\n" in text:
         return None
-    pairs = getaddresses([text])
+    plain = _PLAIN.fullmatch(text)
+    pairs = [("", plain["angle"] or plain["bare"])] if plain is not None else getaddresses([text])
     try:
         found = tuple(parse_address(address, smtputf8=True) for _, address in pairs)
     except AddressError:

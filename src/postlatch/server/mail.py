@@ -142,7 +142,7 @@ class MailHandler:
         verdict = self._limited(event.recipient, self._recipient_facts(event.recipient, known=known), transaction)
         session = self._connection.session
         if isinstance(verdict, AcceptRecipient):
-            transaction.recipients.append(AcceptedRecipient(event.recipient, event.params, verdict))
+            transaction.accept(AcceptedRecipient(event.recipient, event.params, verdict))
             if self._is_new(transaction, event.recipient):
                 transaction.new_recipients.append(event.recipient)
             session.answer(_RECIPIENT_OK)
@@ -172,7 +172,7 @@ class MailHandler:
         if not isinstance(verdict, AcceptRecipient) or verdict.grant is None:
             return verdict
         payer = (verdict.grant.reason, verdict.ref)
-        earlier = transaction.payers()[payer]
+        earlier = transaction.payers.get(payer, 0)
         fresh = len(transaction.new_recipients) + self._is_new(transaction, recipient)
         costs = [("messages", 1), ("recipients", earlier + 1), ("new_recipients", fresh)]
         limit = charges.check(self._services, charges.payer_charges(self._services.rules, *payer, costs))
@@ -343,7 +343,7 @@ class MailHandler:
             return
         services.spool.committed(draft)
         services.wake_delivery()
-        for reason, ref in transaction.payers():
+        for reason, ref in transaction.payers:
             if reason is GrantReason.NETWORK:
                 services.right_used(ref, transaction.received_at)
         services.count.inc("postlatch_messages_accepted_total", (transaction.origin.listener,))

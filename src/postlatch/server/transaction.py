@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -55,6 +54,8 @@ class Transaction:
     sender: Address | None
     params: SenderParams
     recipients: list[AcceptedRecipient] = field(default_factory=list)
+    # Who pays for how many recipients, (reason, account or right) → count, before alias expansion.
+    payers: dict[tuple[GrantReason, str], int] = field(default_factory=dict)
     new_recipients: list[Address] = field(default_factory=list)
     collector: HeaderCollector = field(default_factory=HeaderCollector)
     header: HeaderFacts | None = None
@@ -62,14 +63,17 @@ class Transaction:
     committing: bool = False
     received_at: float = 0.0
 
-    def payers(self) -> Counter[tuple[GrantReason, str]]:
-        """Recipients by who pays for them: (reason, account or right) → count, before alias expansion."""
-        return Counter((r.reason, r.verdict.ref) for r in self.recipients if r.reason is not None)
+    def accept(self, recipient: AcceptedRecipient) -> None:
+        """Take a recipient in."""
+        self.recipients.append(recipient)
+        if recipient.reason is not None:
+            payer = (recipient.reason, recipient.verdict.ref)
+            self.payers[payer] = self.payers.get(payer, 0) + 1
 
     def charges(self, rules: LimitRules) -> list[Charge]:
         """What this message costs in all."""
         charges: list[Charge] = []
-        for (reason, ref), count in self.payers().items():
+        for (reason, ref), count in self.payers.items():
             costs = [("messages", 1), ("recipients", count), ("new_recipients", len(self.new_recipients))]
             charges += payer_charges(rules, reason, ref, costs)
         return charges
@@ -125,7 +129,7 @@ class Transaction:
                 "tls": origin.tls,
                 "sender": str(self.sender or "<>"),
                 "recipients": [r.address.text or "postmaster" for r in self.recipients],
-                "grants": sorted({f"{reason}:{ref}" for reason, ref in self.payers()}),
+                "grants": sorted({f"{reason}:{ref}" for reason, ref in self.payers}),
                 "size": size,
                 "header_message_id": self.header.message_id if self.header else "",
             },

@@ -29,7 +29,7 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_connections_total": Metric("counter", "Connections that clients opened.", ("listener",)),
     "postlatch_senders_refused_total": Metric("counter", "MAIL commands answered 5xx, by rule.", ("listener", "rule")),
     "postlatch_messages_refused_total": Metric("counter", "Whole messages answered 5xx, by rule.", ("listener", "rule")),
-    "postlatch_deferred_total": Metric("counter", "Connections, senders, recipients and messages answered 4xx.", ("listener", "rule")),
+    "postlatch_deferred_total": Metric("counter", "Connections and commands answered 4xx, by rule.", ("listener", "rule")),
     "postlatch_connections_open": Metric("gauge", "Connections of clients that are open now.", ("listener",)),
     "postlatch_connections_refused_total": Metric("counter", "Connections refused before the greeting.", ("listener", "rule")),
     "postlatch_auth_total": Metric("counter", "Logins tried, by result.", ("result",)),

@@ -60,7 +60,8 @@ async def run_command(world: World, name: str, arguments: Arguments) -> Answer:
     if command is None:
         return Answer(UNUSABLE, {}, f"there is no command {name!a}")
     try:
-        return await command(world, arguments)
+        answer = await command(world, arguments)
+        return answer._replace(data={**answer.data, "schema": f"postlatch.{name}/1"})
     except CommandError as error:
         return Answer(error.status, {}, str(error))
     except PolicyRefused as error:

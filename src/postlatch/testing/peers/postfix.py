@@ -86,4 +86,6 @@ class Postfix:
 
     def queue(self) -> str:
         """The output of mailq."""
-        return subprocess.run(["/usr/sbin/postqueue", "-c", self._config, "-p"], capture_output=True, text=True, check=False).stdout
+        return subprocess.run(
+            ["/usr/sbin/postqueue", "-c", self._config, "-p"], capture_output=True, text=True, check=False
+        ).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import threading
@@ -25,9 +26,10 @@ class CountingSink:
         wait_until(lambda: listens(self.port), 10, "smtp-sink to listen")
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
+        output = self._process.stdout
+        assert isinstance(output, io.BufferedReader)
         pending = b""
-        while chunk := self._process.stdout.read1(65536):
+        while chunk := output.read1(65536):
             now = time.monotonic()
             pending = (pending + chunk)[-400:]
             found = re.findall(rb"mesg=(\d+)", pending)
@@ -50,5 +52,17 @@ def send_load(
     port: int, *, messages: int, sessions: int, size: int, sender: str, recipient: str, keep: bool = True
 ) -> subprocess.CompletedProcess[bytes]:
     """Send ``messages`` of ``size`` octets over ``sessions`` parallel connections, kept open if ``keep``."""
-    command = ["/usr/sbin/smtp-source", "-s", str(sessions), "-m", str(messages), "-l", str(size), "-f", sender, "-t", recipient]
+    command = [
+        "/usr/sbin/smtp-source",
+        "-s",
+        str(sessions),
+        "-m",
+        str(messages),
+        "-l",
+        str(size),
+        "-f",
+        sender,
+        "-t",
+        recipient,
+    ]
     return subprocess.run([*command, *(["-d"] if keep else []), f"127.0.0.1:{port}"], check=True, capture_output=True)
