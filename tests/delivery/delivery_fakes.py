@@ -13,7 +13,7 @@ from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import Destination, GrantReason, RecipientParams, SenderParams
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.reply import Reply
-from postlatch.spool.contract import Claim, Outcome, OutcomeKind, QueuedRecipient, StoredMessage
+from postlatch.spool.contract import Claim, Outcome, OutcomeKind, QueuedRecipient, SpoolError, StoredMessage
 from postlatch.store.writer import Operation
 
 NOW = 1_767_225_600.0
@@ -143,6 +143,7 @@ class FakeSpool:
         self.bodies: dict[int, Body | Exception] = {}
         self.polls: list[float] = []
         self.recovered: list[list[int]] = []
+        self.refuses: set[int] = set()
 
     def take(self, limit: int) -> list[Claim]:
         taken, self.fresh = self.fresh[:limit], self.fresh[limit:]
@@ -157,6 +158,9 @@ class FakeSpool:
         return operation
 
     def finish(self, claim: Claim, outcomes: Sequence[Outcome]) -> Operation[Any]:
+        if claim.message.message_id in self.refuses:
+            raise SpoolError("this outcome contradicts itself")
+
         def operation(_connection: sqlite3.Connection) -> list[str]:
             self.finished.append((claim, outcomes))
             return [f"body-of-{claim.message.message_id}"]

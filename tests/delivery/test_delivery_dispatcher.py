@@ -409,6 +409,7 @@ def test_a_right_that_ends_while_mail_waits_holds_it() -> None:
     bench.pool.hops[MX1] = suspend
     bench.run(outcomes=2)
     assert bench.spool.kinds == [OutcomeKind.DELIVERED, OutcomeKind.HELD]
+    assert bench.spool.outcomes[1].reply == "451 4.7.0 held: alice@example.com is suspended"
     assert "suspended" in bench.alerts.told[0][0]
 
 
@@ -609,6 +610,17 @@ def test_a_policy_that_raises_lets_nothing_leave() -> None:
     bench.ours = None  # type: ignore[assignment]
     bench.run()
     assert (bench.spool.kinds, bench.pool.taken) == ([OutcomeKind.DEFERRED], [])
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_one_message_that_cannot_be_settled_stops_no_other(held: bool) -> None:
+    bench = Bench(one(number=1), one("x@other.example", number=2))
+    bench.spool.refuses = {1}
+    if held:
+        bench.spool.fresh[0] = claim(local("x@gone.example"), message=message(1))
+    bench.run()
+    assert [part.message.message_id for part, _ in bench.spool.finished] == [2]
+    assert bench.alerts.told[-1][1] == {"message": "0000000000001", "why": "SpoolError"}
 
 
 def test_local_mail_is_written_into_its_maildir(tmp_path: Path) -> None:

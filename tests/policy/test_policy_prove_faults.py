@@ -365,7 +365,7 @@ def test_a_counterexample_is_a_sentence_with_client_login_destination_listener_a
     sentences = prove(SNAPSHOT, NOW, REAL._replace(recipient=null_sender_trusted))
     assert sentences[0] == (
         "198.51.100.7, not logged in, could send to elsewhere.example through listener mx because "
-        "the rule relay accepts it, but on mx nobody may send to a domain that is not ours"
+        "the account alice@example.com is logged in (rule relay), but on mx nobody may send to a domain that is not ours"
     )
 
 
@@ -378,7 +378,10 @@ def test_a_suspended_right_that_is_honoured_is_found() -> None:
 def test_a_suspended_account_is_named_as_such() -> None:
     sentences = prove(SNAPSHOT, NOW, REAL._replace(recipient=suspension_ignored))
     assert any("logged in as bob@example.com, which is suspended, could send to" in sentence for sentence in sentences)
-    assert any("because the rule relay accepts it, but the account bob@example.com is suspended" in s for s in sentences)
+    assert any(
+        "because the account bob@example.com is logged in (rule relay), but the account bob@example.com is suspended" in s
+        for s in sentences
+    )
 
 
 def test_an_open_decision_gives_few_sentences_and_not_thousands() -> None:

@@ -75,7 +75,7 @@ def test_a_database_is_not_begun_on_a_full_disk(small_disk: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace makes the disk fail")
-@pytest.mark.parametrize(("call", "when"), [("fdatasync", 4), ("pwrite64", 60)])
+@pytest.mark.parametrize(("call", "when"), [("fdatasync", 4), ("pwrite64", 30)])
 def test_a_disk_that_fails_once_costs_one_451_and_a_fresh_connection(tmp_path: Path, call: str, when: int) -> None:
     path = tmp_path / "postlatch.db"
     open_database(path, create=True).close()

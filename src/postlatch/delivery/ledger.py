@@ -121,18 +121,18 @@ class Ledger:
             return b""
 
     def _tell_operator(self, claim: Claim, endings: Sequence[Ending]) -> None:
-        held = [ending for ending in endings if ending.outcome.kind is OutcomeKind.HELD]
-        if not held or claim.message.kind == "alert":
+        kept = [ending for ending in endings if ending.outcome.kind is OutcomeKind.HELD]
+        if not kept or claim.message.kind == "alert":
             return  # an alert about an alert that failed would never end
         fields: dict[str, JsonValue] = {
             "message": format_id(claim.message.message_id),
             "sender": claim.message.sender.text if claim.message.sender is not None else "<>",
             "account": claim.message.account,
-            "recipient": held[0].recipient.address.text,
-            "recipients": len(held),
-            "reply": held[0].outcome.reply,
+            "recipient": kept[0].recipient.address.text,
+            "recipients": len(kept),
+            "reply": kept[0].outcome.reply,
         }
-        self._alert(f"a message is held: {held[0].why}", fields)
+        self._alert(f"a message is held: {kept[0].why}", fields)
 
 
 def _reopened(claim: Claim, ending: Ending, at: float) -> Ending:

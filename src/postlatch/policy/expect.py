@@ -158,7 +158,7 @@ def _account(snapshot: Snapshot, party: Party) -> Voices:
 
 
 def _rights(now: float, party: Party, held: Iterable[Right]) -> Voices:
-    against = "no right covers this address"
+    against = "this address gives no right"
     heard = []
     for right in held if party.identity else ():
         if right.suspended:

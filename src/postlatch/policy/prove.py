@@ -54,7 +54,7 @@ def prove(snapshot: Snapshot, now: float, decide: Decider = REAL) -> list[str]:
         for party, aims in parties(snapshot, listener, targets):
             proof.judge(party, aims)
             if len(proof.sentences) >= MOST:
-                return list(proof.sentences.values())
+                return list(proof.sentences.values())[:MOST]
     proof.judge_aliases()
     return list(proof.sentences.values())[:MOST]
 
@@ -156,9 +156,8 @@ class _Proof:
         if isinstance(verdict, AcceptRecipient):
             against = self._against(verdict, role, heard, target)
             if against:
-                self._say_party(
-                    party, f"could send to {_shown(target.address)}", f"the rule {verdict.rule} accepts it, but {against}"
-                )
+                because = f"{verdict.why} (rule {verdict.rule}), but {against}"
+                self._say_party(party, f"could send to {_shown(target.address)}", because)
             elif verdict.destination is Destination.LOCAL:
                 self._judge_expansion(target.address, accepted=True)
             yield verdict.grant
@@ -171,7 +170,7 @@ class _Proof:
         if verdict.destination is not target.place.destination:
             return f"it takes the recipient for {verdict.destination}, and it is {target.place.destination}"
         if (grant.reason if grant is not None else None, grant.ref if grant is not None else "") not in pairs:
-            return f"not by {grant!r}"
+            return "it needs a grant" if grant is None else f"not in the name of {grant.ref}"
         bound = grant is None or (grant.recipient is target.address and grant.transaction is self._transaction)
         return "" if bound else "the grant is for something else"
 
@@ -205,7 +204,7 @@ class _Proof:
     def _say_party(self, party: expect.Party, could: str, because: str) -> None:
         who = f"{party.client}, {_login(self._snapshot, party)}"
         sentence = f"{who}, {could} through listener {party.listener} because {because}"
-        self.say((party.listener, party.account, because), sentence)
+        self.say((party.listener, because), sentence)
 
 
 def _login(snapshot: Snapshot, party: expect.Party) -> str:

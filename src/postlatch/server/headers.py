@@ -76,9 +76,8 @@ def read_facts(block: bytes) -> HeaderFacts:
 
 
 # What nearly every program writes: an address alone, or behind a display name without quoting, comments or lists.
-_PLAIN = re.compile(
-    r"(?:[A-Za-z0-9 _'.\-]*<(?P<angle>[^<>()\",:;\\\s@]+@[^<>()\",:;\\\s@]+)>|(?P<bare>[^<>()\",:;\\\s@]+@[^<>()\",:;\\\s@]+))"
-)
+_WORD = r"[^<>()\",:;\\\s@]+"
+_PLAIN = re.compile(rf"[A-Za-z0-9 _'.\-]*<(?P<angle>{_WORD}@{_WORD})>|(?P<bare>{_WORD}@{_WORD})")
 
 
 def _addresses(value: bytes) -> tuple[Address, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Self
 
 from postlatch.testing.peers.ports import end, free_port, listens, wait_until
 
@@ -61,7 +62,7 @@ class Dovecot:
         self._config = folder / "dovecot.conf"
         self._config.write_text(_CONFIG.format(folder=folder, port=self.port))
 
-    def __enter__(self) -> Dovecot:
+    def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             ["/usr/sbin/dovecot", "-F", "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from postlatch.testing.peers.ports import free_port, listens, wait_until
 
@@ -71,7 +72,7 @@ class Postfix:
         (self._config / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in values.items()))
         (self._config / "master.cf").write_text(_MASTER.format(port=self.port, processes=processes))
 
-    def __enter__(self) -> Postfix:
+    def __enter__(self) -> Self:
         self._run("start")
         wait_until(lambda: listens(self.port), 20, "Postfix to listen")
         return self

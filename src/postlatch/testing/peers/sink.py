@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 import time
+from typing import Self
 
 from postlatch.testing.peers.ports import end, free_port, listens, wait_until
 
@@ -41,7 +42,7 @@ class CountingSink:
         wait_until(lambda: self.messages >= count, seconds, f"{count} messages at the sink (have {self.messages})")
         return self.last_at
 
-    def __enter__(self) -> CountingSink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
