@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ def test_the_header_ends_at_the_same_place_however_the_message_is_split(cuts: li
     points = [0, *sorted(cuts), len(_MESSAGE)]
     collector = HeaderCollector()
     rest = b""
-    for start, end in zip(points, points[1:], strict=False):
+    for start, end in pairwise(points):
         if collector.complete:
             rest += _MESSAGE[start:end]
         else:

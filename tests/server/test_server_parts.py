@@ -15,7 +15,8 @@ from postlatch.server.trace import missing_fields, protocol_name, received_field
 
 
 def test_a_ban_covers_its_network_until_its_end() -> None:
-    bans = BanList([(ip_network("192.0.2.0/24"), 200.0), (ip_network("192.0.2.7/32"), 300.0), (ip_network("2001:db8::/64"), 150.0)])
+    ends = {"192.0.2.0/24": 200.0, "192.0.2.7/32": 300.0, "2001:db8::/64": 150.0}
+    bans = BanList((ip_network(text), end) for text, end in ends.items())
     assert bans.until(ip_address("192.0.2.7"), 100) == 300.0
     assert bans.until(ip_address("192.0.2.8"), 100) == 200.0
     assert bans.until(ip_address("192.0.2.8"), 200) is None

@@ -125,6 +125,7 @@ class Notices:
             return None
         draft = self._spool.open(now)
         draft.write(content)
+        draft.utf8_headers = smtputf8
         if draft.in_file:
             await draft.prepare()
         rows = self._rows(notification)

@@ -242,6 +242,10 @@ class Relay:
     async def _command(self, command: str, arguments: dict[str, object]) -> Answer:
         return await run_command(self.world, command, arguments)
 
+    def recover_claims(self) -> None:
+        """After the database was away: what was claimed in a commit that nobody knows the end of becomes due again."""
+        self._recovery = asyncio.create_task(self.dispatcher.recover())
+
     def reload(self) -> None:
         """SIGHUP: read, judge, install; on any doubt keep what is in force and say why."""
         try:
@@ -301,6 +305,8 @@ async def _main(handover: Handover) -> int:
         if relay is not None:
             relay.record(Event("store.recovered" if healthy else "store.failed", relay.world.now(), {"why": reason}))
             relay.notices.alert("the database writes again" if healthy else "the database does not write", {"why": reason})
+            if healthy:
+                relay.recover_claims()
 
     world = await open_world(settings, serving=True, on_store_change=store_changed)
     try:

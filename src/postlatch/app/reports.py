@@ -7,13 +7,11 @@ from collections.abc import Iterable
 from postlatch.app import compose
 from postlatch.app.notices import Notices
 from postlatch.app.world import World
-from postlatch.delivery import reports
-from postlatch.delivery.contract import Attempt, AttemptStatus
 from postlatch.delivery.headers import read_header
-from postlatch.delivery.outcomes import Ending
 from postlatch.delivery.ports import PreparedNotice
+from postlatch.delivery.reports import operator_notices
 from postlatch.model.address import parse_address
-from postlatch.spool.contract import Claim, Outcome, OutcomeKind, SpoolError
+from postlatch.spool.contract import Claim, SpoolError
 
 
 def notices_of(world: World) -> Notices:
@@ -38,16 +36,7 @@ async def bounce_notices(world: World, claims: Iterable[Claim], reply: str) -> l
     config = compose.delivery_config(world.settings, ())
     prepared = []
     for claim in claims:
-        header = await _header(world, claim)
-        endings = [
-            Ending(
-                recipient,
-                Attempt(recipient.number, AttemptStatus.PERMANENT, reply, "5.7.1", ""),
-                Outcome(recipient.number, OutcomeKind.BOUNCED, reply),
-            )
-            for recipient in claim.recipients
-        ]
-        for notice in reports.notices(config, claim.message, endings, header, world.now(), final=False):
+        for notice in operator_notices(config, claim, reply, await _header(world, claim), world.now()):
             ready = await notices_of(world).prepare(notice)
             if ready is not None:
                 prepared.append(ready)
