@@ -94,15 +94,12 @@ def _targets(texts: Iterable[str]) -> tuple[Address, ...]:
     return tuple(parse_address(text, smtputf8=True) for text in texts)
 
 
-def own_addresses(settings: Settings) -> list[IPAddress]:
-    """The addresses that listeners are bound to by number (wildcards name none)."""
-    found = []
-    for listener in settings.listeners:
-        for text in listener.address:
-            address = ip_address(text.rpartition(":")[0].strip("[]"))
-            if not address.is_unspecified:
-                found.append(address)
-    return found
+def own_addresses(settings: Settings) -> frozenset[IPAddress]:
+    """The addresses on which listeners can be reached; a wildcard stands for all of this machine's."""
+    named = {ip_address(text.rpartition(":")[0].strip("[]")) for listener in settings.listeners for text in listener.address}
+    wild = {address.version for address in named if address.is_unspecified}
+    machine = {address for address in local_addresses() if address.version in wild} if wild else set()
+    return frozenset(address for address in named | machine if not address.is_unspecified)
 
 
 def _literal(address: IPAddress) -> str:

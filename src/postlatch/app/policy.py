@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from publicsuffixlist import PublicSuffixList
 from postlatch.accounts.book import AccountBook
 from postlatch.app import compose, rights
 from postlatch.app.interfaces import container_gateways
+from postlatch.model.address import parse_address
 from postlatch.model.clock import Clock
 from postlatch.model.envelope import Destination
 from postlatch.policy.danger import Danger, DangerContext, dangers
@@ -117,9 +119,14 @@ class PolicyHolder:
         """Hold a snapshot that was refused, for commands that look or take rights away. Nothing serves it."""
         self._snapshot = snapshot
 
-    def accounts_changed(self) -> None:
+    async def accounts_changed(self) -> None:
         """Take up the account book's new state. An account can widen nothing but itself, and shrinking must never fail."""
-        self.install(self.candidate(), starting=True)
+        candidate = self.candidate()
+        self.install(candidate, starting=True, judgement=await self.judged(candidate))
+
+    async def judged(self, snapshot: Snapshot, settings: Settings | None = None) -> Judgement:
+        """``judge`` in a thread: a proof takes up to half a second, and mail flows on meanwhile."""
+        return await asyncio.to_thread(self.judge, snapshot, settings)
 
 
 def judge(settings: Settings, snapshot: Snapshot, now: float) -> Judgement:
@@ -144,6 +151,9 @@ def _context(settings: Settings, now: float) -> DangerContext:
         smarthost_username=settings.outbound.username is not None,
         smarthost_tls=settings.outbound.tls,
         proxies={listener.name: listener.proxies for listener in settings.listeners},
+        listener_addresses={listener.name: listener.address for listener in settings.listeners},
+        alert_recipients=tuple(parse_address(text, smtputf8=True) for text in settings.alerts.to),
+        domain_names=(*(domain.raw_name for domain in settings.domains.values()), *settings.relay_domains),
         container_gateways=container_gateways(),
         is_public_suffix=lambda domain: bool(suffixes.publicsuffix(domain) == domain),
     )

@@ -67,6 +67,7 @@ class Relay:
         self.disk = DiskSpace(world.settings.data_dir)
         self.stopping = asyncio.Event()
         self.probes: list[ProbeResult] = []
+        self._reloads: set[asyncio.Task[None]] = set()
         self.certificate = _certificate(world.settings)
         self.ports = {x.name: self._port(x.name, x.role) for x in world.settings.listeners}
         self._handover = handover
@@ -244,25 +245,32 @@ class Relay:
 
     def recover_claims(self) -> None:
         """After the database was away: what was claimed in a commit that nobody knows the end of becomes due again."""
-        self._recovery = asyncio.create_task(self.dispatcher.recover())
+        self.dispatcher.recover()
 
-    def reload(self) -> None:
-        """SIGHUP: read, judge, install; on any doubt keep what is in force and say why."""
+    def on_hangup(self) -> None:
+        """SIGHUP."""
+        task = asyncio.create_task(self.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def reload(self) -> None:
+        """Read, judge, install; on any doubt keep what is in force and say why."""
         try:
-            self._reload()
+            async with self.world.changing:
+                await self._reload()
         except (SettingsError, PolicyRefused, CertificateError, OSError, ValueError) as error:
             why = str(error)
             self.record(Event("policy.refused", self.world.now(), {"why": why}))
             self.notices.alert("a reload was refused; the old configuration stays in force", {"why": why})
 
-    def _reload(self) -> None:
+    async def _reload(self) -> None:
         world = self.world
         settings = load(Path(self._handover.config))
         if (fixed := changed_without_restart(self.settings, settings)) is not None:
             raise ValueError(f"{fixed} cannot change while the relay runs: restart it")
         certificate = _certificate(settings)
         candidate = world.policy.candidate(settings=settings)
-        judgement = world.policy.judge(candidate, settings)
+        judgement = await world.policy.judged(candidate, settings)
         config = compose.delivery_config(settings, self._bound)
         if not judgement.closed:
             raise PolicyRefused(judgement)
@@ -318,7 +326,7 @@ async def _main(handover: Handover) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, relay.stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, relay.reload)
+    loop.add_signal_handler(signal.SIGHUP, relay.on_hangup)
     orphaned = loop.create_task(until_orphaned(handover.life))
     orphaned.add_done_callback(lambda _: relay.stopping.set())
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sqlite3
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ class World:
     run: meta.Run
     relay: Any = None
     right_usage: dict[str, float] = field(default_factory=dict)
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while the policy changes
 
     def now(self) -> float:
         """Seconds since 1970."""

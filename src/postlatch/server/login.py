@@ -79,9 +79,17 @@ class LoginHandler:
             return
         if verified is not None:
             await self._succeed(verified)
+            await self._rehash(verified, password)
         else:
             # The same wrong password again is a device that was not told of the new one, not somebody who guesses.
             self._fail(login, _FAILED, charged=not repeated)
+
+    async def _rehash(self, login: str, password: str) -> None:
+        """Keep a password that was just right under today's cost, if the configuration's has changed."""
+        operation = await self._services.authenticator.rehash(login, password)
+        if operation is not None:
+            [change] = await self._services.submit([operation], ())
+            self._services.book.apply(change)
 
     async def _succeed(self, login: str) -> None:
         await self._services.known_recipients.load(login)

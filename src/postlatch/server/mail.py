@@ -319,8 +319,8 @@ class MailHandler:
         services, draft = self._services, transaction.draft
         assert draft is not None
         now = services.clock.now()
-        rows, grants, named = transaction.expanded(services)
         try:
+            rows, grants, named = transaction.expanded(services)
             operation = draft.commit(transaction.envelope(rows), grants, transaction, named)
         except SpoolError as error:
             self._refuse_message(transaction, Defer(_UNDECIDED, "queue", str(error)))

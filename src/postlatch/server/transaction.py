@@ -16,6 +16,7 @@ from postlatch.policy.grant import RelayGrant
 from postlatch.server.charges import payer_charges
 from postlatch.server.headers import HeaderCollector, HeaderFacts
 from postlatch.server.services import LimitRules, Services
+from postlatch.spool.contract import SpoolError
 from postlatch.spool.spool import Draft
 
 
@@ -83,13 +84,19 @@ class Transaction:
         return [r.verdict.grant for r in self.recipients]
 
     def expanded(self, services: Services) -> tuple[list[EnvelopeRecipient], list[RelayGrant | None], list[Address]]:
-        """One row a final mailbox, its grant, and the address that the client named for it. Duplicates fall together."""
+        """One row a final mailbox, its grant, and the address that the client named for it. Duplicates fall together.
+
+        Raises SpoolError if a recipient leads nowhere any more: the policy changed since RCPT, and 250 would lose it.
+        """
         rows: list[EnvelopeRecipient] = []
         grants: list[RelayGrant | None] = []
         named: list[Address] = []
         seen: set[str] = set()
         for recipient in self.recipients:
-            for target in expand(services.snapshot, recipient.address):
+            targets = expand(services.snapshot, recipient.address)
+            if not targets:
+                raise SpoolError(f"{recipient.address} was accepted and is no mailbox of ours any more")
+            for target in targets:
                 if target.text in seen:
                     continue
                 seen.add(target.text)

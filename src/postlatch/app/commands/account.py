@@ -17,7 +17,7 @@ async def _commit(world: World, operation: Any, event: str, login: str, **fields
     facts = {"account": login, "operator": "command", **fields}
     [change] = await world.submit([operation], Event(event, world.now(), facts))
     world.book.apply(change)
-    world.policy.accounts_changed()
+    await world.policy.accounts_changed()
     if change.record is None:
         world.known.forget(login)
         return good("account", login=login, deleted=True)

@@ -7,7 +7,7 @@ from typing import Any
 from postlatch.app import rights as encoding
 from postlatch.app.answer import UNUSABLE, Answer, CommandError, good
 from postlatch.app.commands.policy import right_rows
-from postlatch.app.policy import PolicyRefused
+from postlatch.app.policy import Judgement, PolicyRefused
 from postlatch.app.world import World
 from postlatch.model.events import Event
 from postlatch.policy.snapshot import Snapshot
@@ -15,16 +15,16 @@ from postlatch.store import rights as table
 from postlatch.store.rights import StoredRight
 
 
-def _proved(world: World, stored: list[StoredRight]) -> tuple[Snapshot, Any]:
+async def _proved(world: World, stored: list[StoredRight]) -> tuple[Snapshot, Judgement]:
     candidate = world.policy.candidate(stored=stored)
-    judgement = world.policy.judge(candidate)
+    judgement = await world.policy.judged(candidate)
     if not judgement.closed:
         raise PolicyRefused(judgement)
     return candidate, judgement
 
 
 async def _change(world: World, stored: list[StoredRight], operation: Any, event: Event) -> None:
-    candidate, judgement = _proved(world, stored)
+    candidate, judgement = await _proved(world, stored)
     [done] = await world.submit([operation], event)
     if done is False:
         raise CommandError("the right changed meanwhile; look at postlatch right list and try again")
@@ -75,7 +75,8 @@ async def revoke(world: World, arguments: dict[str, Any]) -> Answer:
     if not done:
         return Answer(UNUSABLE, {}, f"the right {row.name} was revoked already")
     world.policy.stored = [other for other in world.policy.stored if other.name != row.name]
-    world.policy.install(world.policy.candidate(), starting=True)
+    candidate = world.policy.candidate()
+    world.policy.install(candidate, starting=True, judgement=await world.policy.judged(candidate))
     return good("right", name=row.name, revoked=True)
 
 
