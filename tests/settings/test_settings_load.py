@@ -92,7 +92,7 @@ def test_a_small_file_has_the_documented_defaults() -> None:
     assert (settings.outbound.max_age, settings.outbound.warn_after) == (5 * 86_400, 4 * 3600)
     assert (settings.retention.journal, settings.retention.queue) == (90 * 86_400, 7 * 86_400)
     assert settings.http.address == "127.0.0.1:8025"
-    assert settings.accounts.argon2.memory == 64 * 2**20
+    assert settings.accounts.argon2.memory == 19 * 2**20
 
 
 def test_a_full_file_comes_through_in_one_form() -> None:
