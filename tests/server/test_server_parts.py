@@ -29,7 +29,7 @@ def test_a_received_field_holds_nothing_that_a_hostile_helo_could_break_out_with
     field = received_field(
         hostname="mx.example.com",
         helo="evil)\x1b[2J;from<x>",
-        client=ip_address("2001:db8::1"),
+        client="2001:db8::1",
         protocol="ESMTPS",
         queue_id="01K3F9Q2ZB7NM",
         recipient="a@example.com",

@@ -135,6 +135,21 @@ class SpoolContract:
 
         scenario()
 
+    def test_recipients_of_one_message_come_due_each_at_its_own_time(self, make: Make) -> None:
+        @in_loop
+        async def scenario() -> None:
+            async with make() as relay:
+                await relay.accept("bob@example.com", "x@a.example")
+                now = relay.clock.now()
+                await relay.finish(relay.spool.take(1)[0], deferred(0, now + 20), deferred(1, now + 10))
+                for number in (1, 0):
+                    relay.clock.advance(10)
+                    [claim] = await relay.due()
+                    assert [r.number for r in claim.recipients] == [number]
+                    assert await relay.due() == []
+
+        scenario()
+
     def test_each_outcome_leaves_its_mark(self, make: Make) -> None:
         @in_loop
         async def scenario() -> None:
@@ -279,6 +294,19 @@ class SpoolContract:
                     in_hand: True,
                     waiting: False,
                 }
+
+        scenario()
+
+    def test_once_a_possible_duplicate_always_one(self, make: Make) -> None:
+        @in_loop
+        async def scenario() -> None:
+            relay = await make().__aenter__()
+            await relay.accept()
+            await relay.kill()
+            for _ in range(2):
+                async with make() as relay:
+                    [claim] = await relay.due()
+                    assert claim.recipients[0].possible_duplicate
 
         scenario()
 

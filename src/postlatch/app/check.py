@@ -35,7 +35,9 @@ def check(config: Path | None) -> Answer:
         judgement = judge_settings(settings)
     except (StoreError, sqlite3.Error, ValueError, CommandError) as error:
         return _answer([*broken, settings.problem("store", str(error))], ())
-    return _answer([*broken, *judgement.fatal, *judgement.lapsed], judgement.counterexamples)
+    told = {problem.key for problem in broken}
+    fatal = [problem for problem in judgement.fatal if problem.key not in told]
+    return _answer([*broken, *fatal, *judgement.lapsed], judgement.counterexamples)
 
 
 def unusable(settings: Settings) -> list[Problem]:

@@ -12,13 +12,17 @@ _VARIABLE = "POSTLATCH_HANDOVER"
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """File descriptors. ``life`` reaches its end when the supervisor dies; one line on ``ready`` says that a child serves."""
+    """File descriptors. ``life`` reaches its end when the supervisor dies; one line on ``ready`` says that a child serves.
+
+    ``lock`` is that of the data directory: a relay that outlives its supervisor, to finish a message, goes on holding it.
+    """
 
     config: str
     life: int
     ready: int
     listeners: dict[str, list[int]] = field(default_factory=dict)
     http: int = -1
+    lock: int = -1
     clean: bool = True
 
     def environment(self) -> dict[str, str]:
@@ -28,7 +32,7 @@ class Handover:
     def descriptors(self) -> list[int]:
         """All of them, for the child to inherit."""
         sockets = [descriptor for group in self.listeners.values() for descriptor in group]
-        return [self.life, self.ready, *sockets, *([self.http] if self.http >= 0 else [])]
+        return [self.life, self.ready, *sockets, *(fd for fd in (self.http, self.lock) if fd >= 0)]
 
     def sockets(self) -> dict[str, list[socket.socket]]:
         """The listening sockets by listener."""

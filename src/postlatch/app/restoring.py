@@ -10,6 +10,7 @@ from postlatch.app.offline import become_user
 from postlatch.app.privileges import UserError
 from postlatch.settings.tree import Settings
 from postlatch.store.database import StoreError
+from postlatch.store.lock import acquire
 from postlatch.store.restore import restore as put_back
 
 
@@ -19,7 +20,8 @@ def restore(settings: Settings, arguments: dict[str, Any]) -> Answer:
         return Answer(UNUSABLE, {}, "store.url names a database outside data_dir: restore by hand, or move it inside")
     try:
         become_user(settings)
-        report = put_back(Path(arguments["file"]), settings.data_dir, database=settings.database.name)
+        with acquire(settings.data_dir):
+            report = put_back(Path(arguments["file"]), settings.data_dir, database=settings.database.name)
     except (StoreError, UserError, OSError) as error:
         return Answer(UNUSABLE, {}, str(error))
     return good("restore", directory=str(settings.data_dir), **report._asdict())

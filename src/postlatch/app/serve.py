@@ -17,7 +17,7 @@ from postlatch.settings.load import choose_path, load
 from postlatch.settings.problem import SettingsError
 from postlatch.settings.tree import Settings
 from postlatch.store.database import StoreError
-from postlatch.store.lock import Held, acquire
+from postlatch.store.lock import Held, Lock, acquire
 
 
 def serve(config: Path | None) -> int:
@@ -30,7 +30,7 @@ def serve(config: Path | None) -> int:
         return error.exit_status
     if broken := unusable(settings):
         _say("\n".join(map(str, broken)))
-        return UNUSABLE
+        return BAD_NEWS if all(problem.danger for problem in broken) else UNUSABLE
     try:
         return _serve(settings, path.absolute())
     except (BindError, UserError, StoreError, OSError) as error:
@@ -55,7 +55,7 @@ def _serve(settings: Settings, path: Path) -> int:
         refusal = _refusal(path)
         if refusal is not None:
             return refusal
-        return _supervise(path, listeners, http)
+        return _supervise(path, listeners, http, lock)
 
 
 def _become(settings: Settings, owner: tuple[int, int] | None) -> None:
@@ -83,7 +83,7 @@ def _refusal(path: Path) -> int | None:
     return answer.status
 
 
-def _supervise(path: Path, listeners: dict[str, list[socket.socket]], http: socket.socket) -> int:
+def _supervise(path: Path, listeners: dict[str, list[socket.socket]], http: socket.socket, lock: Lock) -> int:
     addresses = [f"{name}={bound_address(sock)}" for name, group in listeners.items() for sock in group]
     addresses.append(f"http={bound_address(http)}")
 
@@ -91,15 +91,8 @@ def _supervise(path: Path, listeners: dict[str, list[socket.socket]], http: sock
         sys.stdout.write(f"ready {' '.join(addresses)}\n")
         sys.stdout.flush()
 
-    def check_reload() -> str | None:
-        answer = check(path)
-        if answer.status == GOOD:
-            return None
-        sentences = [f"{e['key']}: {e['message']}" for e in answer.data["errors"]] + answer.data["counterexamples"]
-        return "; ".join(sentences)
-
     async def run() -> int:
-        return await Supervisor(str(path), listeners, http, ready, check_reload, _say).run()
+        return await Supervisor(str(path), listeners, http, lock.descriptor, ready, _say).run()
 
     return asyncio.run(run())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -27,8 +28,13 @@ class Reply(NamedTuple):
 
     def encode(self) -> bytes:
         """The wire form with CRLF. Newlines in ``text`` become a multi-line reply, each line with the enhanced code."""
-        lead = f"{self.enhanced} " if self.enhanced else ""
-        lines = self.text.split("\n")
-        out = [f"{self.code}-{lead}{line}\r\n" for line in lines[:-1]]
-        out.append(f"{self.code} {lead}{lines[-1]}\r\n")
-        return "".join(out).encode("ascii", "backslashreplace")
+        return _encoded(self)
+
+
+@lru_cache(maxsize=1024)  # nearly every reply is one of a few
+def _encoded(reply: Reply) -> bytes:
+    lead = f"{reply.enhanced} " if reply.enhanced else ""
+    lines = reply.text.split("\n")
+    out = [f"{reply.code}-{lead}{line}\r\n" for line in lines[:-1]]
+    out.append(f"{reply.code} {lead}{lines[-1]}\r\n")
+    return "".join(out).encode("ascii", "backslashreplace")

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from postlatch.limits.clients import client_prefix
 from postlatch.limits.limit import Limit
 from postlatch.limits.limiter import Charge, Reached
-from postlatch.model.envelope import GrantReason, IPAddress
+from postlatch.model.envelope import GrantReason
 from postlatch.policy.facts import LimitReached
 from postlatch.server.services import LimitRules, Services
 
 
-def payer_charges(rules: LimitRules, reason: GrantReason | None, ref: str, costs: Iterable[tuple[str, int]]) -> list[Charge]:
-    """Charges for the account or right ``ref``; ``costs`` are (kind, cost). Others pay by their client address only."""
+def payer_charges(
+    rules: LimitRules, reason: GrantReason | None, ref: str, *, messages: int = 0, recipients: int = 0, new_recipients: int = 0
+) -> list[Charge]:
+    """Charges for the account or right ``ref``, of which only those with a limit. Others pay by their client address only."""
     if reason is GrantReason.ACCOUNT:
         scope, table = "account", rules.account
     elif reason is GrantReason.NETWORK:
         scope, table = "right", rules.rights.get(ref, rules.right)
     else:
         return []
-    return [Charge(scope, ref, kind, table[kind], cost) for kind, cost in costs if cost and table.get(kind)]
+    charges = []
+    if messages and (limits := table.get("messages")):
+        charges.append(Charge(scope, ref, "messages", limits, messages))
+    if recipients and (limits := table.get("recipients")):
+        charges.append(Charge(scope, ref, "recipients", limits, recipients))
+    if new_recipients and (limits := table.get("new_recipients")):
+        charges.append(Charge(scope, ref, "new_recipients", limits, new_recipients))
+    return charges
 
 
-def client_charge(rules: LimitRules, address: IPAddress, kind: str, cost: int = 1) -> list[Charge]:
-    """The charge of a client's address prefix for ``commands`` or ``auth_failures``."""
-    limits: tuple[Limit, ...] = rules.client.get(kind, ())
-    return [Charge("client", client_prefix(address), kind, limits, cost)] if limits else []
+def command_charge(rules: LimitRules, prefix: str, cost: int) -> list[Charge]:
+    """The charge of a client's prefix for ``cost`` commands; empty if there is no such limit."""
+    limits: tuple[Limit, ...] = rules.client.get("commands", ())
+    return [Charge("client", prefix, "commands", limits, cost)] if limits else []
 
 
 def reached(found: Reached | None) -> LimitReached | None:

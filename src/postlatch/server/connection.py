@@ -113,6 +113,8 @@ class Connection(asyncio.Protocol):
         address = ip_address(peer[0].partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None)
         self.client = Client(mapped or address, peer[1])
+        self.client_text = str(self.client.address)
+        self.client_prefix = client_prefix(self.client.address)
         self._registry.add(self)
         self.services.count.inc("postlatch_connections_total", (self.port.name,))
         verdict = decide_connection(self._connection_facts())
@@ -193,7 +195,7 @@ class Connection(asyncio.Protocol):
         """The fields that every event of this connection carries."""
         return {
             "listener": self.port.name,
-            "client": str(self.client.address),
+            "client": self.client_text,
             "helo": self.session.helo,
             "account": self.account or "",
         }
@@ -270,14 +272,14 @@ class Connection(asyncio.Protocol):
     def _connection_facts(self) -> ConnectionFacts:
         services = self.services
         now = services.clock.now()
-        prefix = client_prefix(self.client.address)
+        prefix = self.client_prefix
         limit = None
         if services.gauge.acquire(prefix, services.rules.connections):
             self._counted = prefix
         else:
             limit = LimitReached(f"client connections {services.rules.connections} at once", now + 60, day_spent=False)
         if limit is None:
-            limit = charges.check(services, charges.client_charge(services.rules, self.client.address, "commands"))
+            limit = charges.check(services, charges.command_charge(services.rules, prefix, 1))
         return ConnectionFacts(
             snapshot=services.snapshot,
             listener=self.port.name,
@@ -289,7 +291,7 @@ class Connection(asyncio.Protocol):
 
     def _charge_commands(self) -> None:
         count, self._commands = self._commands, 0
-        charge = charges.client_charge(self.services.rules, self.client.address, "commands", count)
+        charge = charges.command_charge(self.services.rules, self.client_prefix, count)
         found = self.services.limiter.spend(charge, self.services.clock.now()) if charge else None
         if found is not None:
             self.services.limiter.charge(charge, self.services.clock.now())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from postlatch.accounts import sasl
 from postlatch.accounts.authenticator import Busy
-from postlatch.limits.clients import client_charges, client_prefix
+from postlatch.limits.clients import client_charges
 from postlatch.limits.limiter import Charge, Reached
 from postlatch.model.events import Event
 from postlatch.model.reply import Reply
@@ -69,7 +69,7 @@ class LoginHandler:
                 self._fail(login, _MALFORMED if malformed else _FAILED)
 
     async def _verify(self, login: str, password: str) -> None:
-        authenticator, prefix = self._services.authenticator, client_prefix(self._connection.client.address)
+        authenticator, prefix = self._services.authenticator, self._connection.client_prefix
         repeated = authenticator.known_wrong(login, password, prefix)
         try:
             verified = await authenticator.verify(login, password, prefix)

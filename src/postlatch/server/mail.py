@@ -98,12 +98,12 @@ class MailHandler:
     def _sender_charges(self, sender: Address | None, now: float) -> list[Charge]:
         connection, services = self._connection, self._services
         if connection.account is not None:
-            return charges.payer_charges(services.rules, GrantReason.ACCOUNT, connection.account, [("messages", 1)])
+            return charges.payer_charges(services.rules, GrantReason.ACCOUNT, connection.account, messages=1)
         if connection.port.role is not Role.RELAY:
             return []
         for right in services.snapshot.rights_of(connection.port.name, connection.client.address):
             if not right.suspended and now < right.expires and permits(right.sender_keys, sender):
-                return charges.payer_charges(services.rules, GrantReason.NETWORK, right.name, [("messages", 1)])
+                return charges.payer_charges(services.rules, GrantReason.NETWORK, right.name, messages=1)
         return []
 
     def _origin(self) -> Origin:
@@ -113,6 +113,7 @@ class MailHandler:
             listener=connection.port.name,
             role=connection.port.role,
             client=connection.client,
+            client_text=connection.client_text,
             helo=session.helo,
             esmtp=session.esmtp,
             tls=session.tls_active,
@@ -174,8 +175,8 @@ class MailHandler:
         payer = (verdict.grant.reason, verdict.ref)
         earlier = transaction.payers.get(payer, 0)
         fresh = len(transaction.new_recipients) + self._is_new(transaction, recipient)
-        costs = [("messages", 1), ("recipients", earlier + 1), ("new_recipients", fresh)]
-        limit = charges.check(self._services, charges.payer_charges(self._services.rules, *payer, costs))
+        due = charges.payer_charges(self._services.rules, *payer, recipients=earlier + 1, new_recipients=fresh)
+        limit = charges.check(self._services, due)
         return verdict if limit is None else decide_recipient(facts._replace(limit=limit))
 
     def _is_new(self, transaction: Transaction, recipient: Address) -> bool:
@@ -236,7 +237,7 @@ class MailHandler:
         return received_field(
             hostname=self._services.snapshot.hostname,
             helo=origin.helo,
-            client=origin.client.address,
+            client=origin.client_text,
             protocol=protocol_name(
                 esmtp=origin.esmtp,
                 tls=origin.tls,
@@ -299,7 +300,8 @@ class MailHandler:
             verdict = recheck(grant, services.snapshot, facts.now)
         if isinstance(verdict, Accept):
             # Two sessions may have passed the checks at MAIL and RCPT side by side: the total is held to here.
-            limit = charges.check(services, transaction.charges(services.rules))
+            transaction.charges = transaction.price(services.rules)
+            limit = charges.check(services, transaction.charges)
             if limit is not None:
                 kind = Refuse if limit.day_spent else Defer
                 verdict = kind(limit_reply(limit), "limit", f"{limit.name} was reached by other sessions meanwhile")
@@ -329,7 +331,7 @@ class MailHandler:
         if transaction.new_recipients and transaction.origin.account is not None:
             operations.append(services.known_recipients.remember(transaction.origin.account, transaction.new_recipients, now))
         event = transaction.accepted_event(draft.message_id, draft.size, now)
-        services.limiter.charge(transaction.charges(services.rules), now)
+        services.limiter.charge(transaction.charges, now)
         transaction.committing = True
         future = services.submit(operations, [event])
         future.add_done_callback(lambda done: self._committed(transaction, done))

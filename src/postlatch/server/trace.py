@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 
-from postlatch.model.envelope import IPAddress
-
 _UNSAFE = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
 
 
@@ -27,10 +25,10 @@ def protocol_name(*, esmtp: bool, tls: bool, authenticated: bool, utf8: bool) ->
 
 
 def received_field(
-    *, hostname: str, helo: str, client: IPAddress, protocol: str, queue_id: str, recipient: str | None, now: float
+    *, hostname: str, helo: str, client: str, protocol: str, queue_id: str, recipient: str | None, now: float
 ) -> bytes:
     """One Received field with CRLF. ``recipient`` only where there is one: more would show blind copies to each other."""
-    literal = f"[IPv6:{client}]" if client.version == 6 else f"[{client}]"
+    literal = f"[IPv6:{client}]" if ":" in client else f"[{client}]"
     claimed = _UNSAFE.sub("?", helo) or "unknown"
     target = f"\r\n\tfor <{recipient}>" if recipient else ""
     return (

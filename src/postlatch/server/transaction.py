@@ -27,6 +27,7 @@ class Origin:
     listener: str
     role: Role
     client: Client
+    client_text: str
     helo: str
     esmtp: bool
     tls: bool
@@ -62,6 +63,7 @@ class Transaction:
     header: HeaderFacts | None = None
     draft: Draft | None = None
     committing: bool = False
+    charges: list[Charge] = field(default_factory=list)  # what it costs, as judged at its end
     received_at: float = 0.0
 
     def accept(self, recipient: AcceptedRecipient) -> None:
@@ -71,12 +73,12 @@ class Transaction:
             payer = (recipient.reason, recipient.verdict.ref)
             self.payers[payer] = self.payers.get(payer, 0) + 1
 
-    def charges(self, rules: LimitRules) -> list[Charge]:
+    def price(self, rules: LimitRules) -> list[Charge]:
         """What this message costs in all."""
+        fresh = len(self.new_recipients)
         charges: list[Charge] = []
         for (reason, ref), count in self.payers.items():
-            costs = [("messages", 1), ("recipients", count), ("new_recipients", len(self.new_recipients))]
-            charges += payer_charges(rules, reason, ref, costs)
+            charges += payer_charges(rules, reason, ref, messages=1, recipients=count, new_recipients=fresh)
         return charges
 
     def grants(self) -> list[RelayGrant | None]:
@@ -130,7 +132,7 @@ class Transaction:
             {
                 "message": format_id(message_id),
                 "listener": origin.listener,
-                "client": str(origin.client.address),
+                "client": origin.client_text,
                 "helo": origin.helo,
                 "account": origin.account or "",
                 "tls": origin.tls,

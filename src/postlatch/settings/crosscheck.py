@@ -143,4 +143,4 @@ def _smarthost_login(origin: Origin) -> Iterator[Problem]:
         yield origin.problem(("outbound", "username"), 'is given without password_file: add password_file = "smarthost.secret"')
     if outbound.get("tls", "opportunistic") in {"opportunistic", "required"}:
         message = 'a password goes only to a server whose name was verified: add tls = "verify"'
-        yield origin.problem(("outbound", "tls" if "tls" in outbound else "username"), message)
+        yield origin.problem(("outbound", "tls" if "tls" in outbound else "username"), message, danger=True)

@@ -25,7 +25,7 @@ def _certificate(settings: Settings) -> Iterator[Problem]:
     for index, listener in enumerate(settings.listeners):
         if listener.role in {Role.SUBMISSION, Role.SUBMISSIONS}:
             message = "passwords are only taken under TLS: add [tls] with certificate and key"
-            yield settings.problem(("listeners", index, "role"), message)
+            yield settings.problem(("listeners", index, "role"), message, danger=True)
 
 
 def _password(settings: Settings) -> Iterator[Problem]:

@@ -219,7 +219,8 @@ def show(connection: sqlite3.Connection, message_id: int) -> ShownMessage | None
 def header(connection: sqlite3.Connection, message_id: int, bodies: Path) -> bytes:
     """A query: the header block without the empty line, at most 64 KiB; empty if the body is gone."""
     row = connection.execute("SELECT substr(data, 1, ?) FROM bodies WHERE message = ?", (MAX_HEADER, message_id)).fetchone()
-    block = bytes(row[0]) if row is not None else _head_of(body_path(bodies, message_id))
+    # An empty body's beginning is NULL to SQLite.
+    block: bytes = (row[0] or b"") if row is not None else _head_of(body_path(bodies, message_id))
     if block.startswith(b"\r\n"):
         return b""
     end = block.find(b"\r\n\r\n")

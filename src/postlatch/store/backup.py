@@ -16,7 +16,7 @@ import json
 import os
 import sqlite3
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,18 +55,28 @@ class _Entry(NamedTuple):
     sha256: str
 
 
-def backup(database: Path, bodies: Path, target: Path, *, now: float) -> BackupReport:
+def backup(
+    database: Path,
+    bodies: Path,
+    target: Path,
+    *,
+    now: float,
+    progress: Callable[[str], None] = lambda _stage: None,
+) -> BackupReport:
     """Write a backup to ``target``, whole or not at all; an older file of that name is replaced. StoreError if it cannot be.
 
-    Blocks: run it in a thread. Needs room for the database twice, beside ``target``.
+    Blocks: run it in a thread, where ``progress`` is told of each stage as it ends. Needs room for the database twice,
+    beside ``target``.
     """
     part = target.with_name(f".{target.name}.part")
     copy = target.with_name(f".{target.name}.db")
     try:
         _copy_database(database, copy)
+        progress("the database is copied")
         report = _write_archive(database, bodies, copy, part, now)
         part.replace(target)
         sync_directory(target.parent)
+        progress("the archive is written")
     except (OSError, sqlite3.Error, tarfile.TarError) as error:
         raise StoreError(f"{target} could not be written: {error}") from error
     finally:
