@@ -89,7 +89,7 @@ _ABOUT_AUTH = frozenset({"G01", "G03", "G04", "G05", "G07", "G09"})
 # HELO offers nothing: no pipelining, no parameters, no AUTH.
 _HELO: Mapping[str, str] = {
     "D09": "PROTO_SYNC",
-    "E05": "PROTO_SYNC",
+    "E05": "PROTO_SYNC DISCONNECT",
     "D08": "NOT_IMPLEMENTED",
     "J06": "NOT_IMPLEMENTED",
     "E13": "NOT_IMPLEMENTED",
@@ -111,7 +111,7 @@ def accepted_classes(case: Case, role: Role, *, tls: bool, hello: str) -> frozen
     if case.vector == "E05":
         classes.add("RELAY_DENIED")  # of the three answers in the group, the one to RCPT
     if hello == "HELO" and case.vector in _HELO:
-        classes.add(_HELO[case.vector])
+        classes.update(_HELO[case.vector].split())
     return frozenset(classes)
 
 

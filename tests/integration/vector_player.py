@@ -81,6 +81,7 @@ class Player:
         self._next = ""  # the step behind this one
         self._last = Heard("", "", 0, "", "", False)
         self._refusal: Heard | None = None  # the first since the last JUDGE (DESIGN section 11)
+        self._no_mail: Heard | None = None  # the refusal of MAIL, while there is no transaction because of it
         self._batch: list[Heard] = []  # the answers since the last JUDGE
         self._offer = ""
         self._open: list[str] = []  # recipients of the open transaction
@@ -129,10 +130,16 @@ class Player:
             self._open = []
         if heard.verb in {"EHLO", "HELO"}:
             self._offer = heard.text
+        if heard.verb == "MAIL":
+            self._no_mail = heard if heard.refuses else None
         self._last = heard
         self._batch.append(heard)
-        if heard.refuses and self._refusal is None and heard.verb not in {"AUTH", "*"}:
+        if heard.refuses and self._refusal is None and not self._is_preparation(heard):
             self._refusal = heard
+
+    def _is_preparation(self, heard: Heard) -> bool:
+        """AUTH, and in group G also STARTTLS, are tried on the way to what is judged: where they are not to be had, go on."""
+        return heard.verb in {"AUTH", "*"} or (heard.verb == "STARTTLS" and self._case.group == "G")
 
     def _command(self, step: str) -> None:
         text = self._case.fill(step)
@@ -160,7 +167,7 @@ class Player:
             self._greeted = True
         if self._last.code == int(step[7:]):
             return
-        if self._refusal is None and self._last.verb not in {"AUTH", "*"}:
+        if self._refusal is None and not self._is_preparation(self._last):
             self._refusal = self._last
 
     def _begin(self, _: str) -> None:
@@ -280,10 +287,11 @@ class Player:
                 answers = [heard for heard in self._batch if heard.verb == verb]
                 assert len(set(answers)) == 1, answers
                 self.outcome.judged.append((answers[0],))
-        elif self._last.accepts or self._refusal is None:
+        elif self._last.accepts:
             self.outcome.judged.append((self._last,))
         else:
-            self.outcome.judged.append((self._last, self._refusal))
+            earlier = (self._refusal, self._no_mail if self._last.code == 503 else None)
+            self.outcome.judged.append((self._last, *filter(None, earlier)))
         self._refusal, self._batch = None, []
 
     def _time(self, _: str) -> None:

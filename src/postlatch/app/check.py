@@ -21,7 +21,7 @@ from postlatch.settings.problem import Problem, SettingsError
 from postlatch.settings.readiness import unreachable
 from postlatch.settings.tree import Settings
 from postlatch.store import rights
-from postlatch.store.database import StoreError, open_reader
+from postlatch.store.database import StoreError, examine, open_reader
 
 
 def check(config: Path | None) -> Answer:
@@ -61,6 +61,7 @@ def judge_settings(settings: Settings) -> Judgement:
     book = AccountBook()
     holder = PolicyHolder(settings, book, SystemClock())
     if settings.database.exists():
+        examine(settings.database)
         with closing(open_reader(settings.database)) as connection:
             book.load(connection)
             holder.stored = rights.load(connection)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from postlatch.app.certificate import expiry
 from postlatch.app.clock import JumpWatch
+from postlatch.journal.logs import flush_log
 from postlatch.journal.prune import prune
 from postlatch.model.events import Event
 from postlatch.server.tls import CertificateError
@@ -35,6 +36,7 @@ class Housekeeping:
     async def run(self) -> None:
         """All tasks, each at its own pace."""
         paces: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (0.2, self.flush),
             (1.0, self.every_second),
             (10.0, self.certificates),
             (60.0, self.every_minute),
@@ -54,6 +56,10 @@ class Housekeeping:
                 continue  # the store's own state is told by the writer
             except Exception as error:  # noqa: BLE001  (whatever it is, the mail must go on and a person must know)
                 self._relay.notices.alert("a periodic task of the relay failed", {"why": f"{type(error).__name__}: {error}"})
+
+    async def flush(self) -> None:
+        """Log lines that have gathered."""
+        flush_log()
 
     async def every_second(self) -> None:
         """Counters to the disk, the disk's free space, the clock."""

@@ -36,7 +36,7 @@ from postlatch.delivery.dispatcher import Dispatcher
 from postlatch.delivery.pool import SessionPool
 from postlatch.delivery.resolver import DnsResolver
 from postlatch.delivery.session_setup import connect_directly
-from postlatch.journal.logs import LEVELS, configure, log_event
+from postlatch.journal.logs import LEVELS, configure, flush_log, log_event
 from postlatch.limits.gauge import Gauge
 from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import IPAddress, Role
@@ -316,7 +316,7 @@ def _resolver(world: World) -> DnsResolver:
 
 async def _main(handover: Handover) -> int:
     settings = load(Path(handover.config))
-    configure(settings.log.format, sys.stderr, SystemClock())
+    configure(settings.log.format, sys.stderr, SystemClock(), gathers=True)
     relay: Relay | None = None
 
     def store_changed(healthy: bool, reason: str) -> None:
@@ -343,6 +343,7 @@ async def _main(handover: Handover) -> int:
         return await relay.run()
     finally:
         orphaned.cancel()
+        flush_log()
 
 
 def main() -> int:

@@ -71,8 +71,8 @@ class World:
     async def close(self) -> None:
         """Write all that was submitted and close the database."""
         self.authenticator.close()
-        await self.writer.close()
         self.reader.close()
+        await self.writer.close()  # last: only a connection that writes can bring the WAL into the file
         self.spool.close()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -29,6 +30,9 @@ LEVELS: Mapping[str, str] = {
     "store.failed": "error",
 }
 _INFO = 20
+_GATHERED = 1000  # lines
+_PADDED = {level: f"{level:<7}" for level in ("debug", "info", "warning", "error", "critical")}
+_EMPTY = (None, "")  # fields that say nothing are left out of a line for people
 _BARE = re.compile(r"[A-Za-z0-9@.:/+_<>\[\]-]+")  # nothing that could be taken for a space, a quote or another field
 
 
@@ -38,15 +42,26 @@ class _Output:
     def __init__(self) -> None:
         self.style: Style = "console"
         self.stream: TextIO | None = None
+        self.gathers = False
+        self._waiting: list[str] = []
 
     def put(self, at: float, level: str, name: str, fields: Mapping[str, Any]) -> None:
-        self.write(_json_line(at, level, name, fields) if self.style == "json" else _console_line(at, level, name, fields))
+        line = _json_line(at, level, name, fields) if self.style == "json" else _console_line(at, level, name, fields)
+        if self.gathers and level == "info" and len(self._waiting) < _GATHERED:
+            self._waiting.append(line)
+        else:
+            self.write(line)
 
     def write(self, line: str) -> None:
-        if self.stream is None:
+        self._waiting.append(line)
+        self.flush()
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if self.stream is None or not waiting:
             return
         try:
-            self.stream.write(f"{line}\n")
+            self.stream.write("\n".join(waiting) + "\n")
             self.stream.flush()
         except (OSError, ValueError):  # ValueError: the stream is closed
             return
@@ -57,9 +72,13 @@ class _Output:
 _output = _Output()
 
 
-def configure(style: Style, stream: TextIO, clock: Clock) -> None:
-    """Send all log lines to ``stream``. ``clock`` dates those that are not events. Until this is called there are none."""
-    _output.style, _output.stream = style, stream
+def configure(style: Style, stream: TextIO, clock: Clock, *, gathers: bool = False) -> None:
+    """Send all log lines to ``stream``. ``clock`` dates those that are not events. Until this is called there are none.
+
+    ``gathers``: events of level info wait for ``flush_log`` or for something more serious, so that a busy relay does not make
+    a system call for each of them.
+    """
+    _output.style, _output.stream, _output.gathers = style, stream, gathers
     structlog.configure(
         processors=[structlog.processors.ExceptionRenderer(), _Render(clock)],
         wrapper_class=structlog.make_filtering_bound_logger(_INFO),
@@ -75,6 +94,11 @@ def log_event(event: Event) -> None:
     """
     fields = record(event)
     _output.put(fields.pop("at"), LEVELS.get(event.name, "info"), fields.pop("event"), fields)
+
+
+def flush_log() -> None:
+    """Write what has gathered. Call it a few times a second, and at the end."""
+    _output.flush()
 
 
 class _Render:
@@ -97,13 +121,18 @@ def _json_line(at: float, level: str, name: str, fields: Mapping[str, Any]) -> s
 
 
 def _console_line(at: float, level: str, name: str, fields: Mapping[str, Any]) -> str:
-    parts = [when_exactly(at), f"{level:<7}", _shown(name)]
-    parts += [f"{_shown(field)}={_shown(value)}" for field, value in fields.items()]
+    parts = [when_exactly(at), _PADDED.get(level, level), _name(name)]
+    parts += [f"{_name(field)}={_shown(value)}" for field, value in fields.items() if value not in _EMPTY]
     return " ".join(parts)
+
+
+@lru_cache(maxsize=256)  # names are few
+def _name(text: str) -> str:
+    return _shown(text)
 
 
 def _shown(value: object) -> str:
     """A value as it is if that is clear, else as JSON."""
-    if type(value) is str and _BARE.fullmatch(value):
+    if isinstance(value, str) and _BARE.fullmatch(value):
         return value
-    return to_json(value)
+    return str(value) if type(value) is int else to_json(value)

@@ -72,6 +72,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
         return connection
 
 
+def examine(path: Path) -> None:
+    """Raise StoreError for a file that `open_database` would refuse, without writing to it."""
+    _check_sqlite()
+    _check_file(path)
+    with _explained(path), closing(_connect(path, "ro")) as connection:
+        _check_ours(connection, path)
+
+
 def check_whole(path: Path) -> list[str]:
     """Read the whole file and list what is wrong with it; empty if nothing is. Slow: for a thread in the background."""
     try:
@@ -154,6 +162,15 @@ def _has_content(path: Path) -> bool:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _check_ours(connection, path)
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise StoreError(f"{path} is on a file system without shared memory: data_dir belongs on a local disk")
+    for setting in _SETTINGS:
+        connection.execute(setting)
+    connection.execute("DELETE FROM meta WHERE key = ''")  # what is read-only shows here, not with the first message
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != schema.APPLICATION_ID:
@@ -166,11 +183,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if missing := schema.expected() - schema.found(connection):
         names = ", ".join(sorted(name for _, name in missing))
         raise StoreError(f"{path} has lost its {names}; move it away and {_RESTORE}")
-    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise StoreError(f"{path} is on a file system without shared memory: data_dir belongs on a local disk")
-    for setting in _SETTINGS:
-        connection.execute(setting)
-    connection.execute("DELETE FROM meta WHERE key = ''")  # what is read-only shows here, not with the first message
 
 
 def _create(path: Path) -> None:
