@@ -19,7 +19,7 @@ def lane(waiting: int = 0) -> Lane:
 def test_concurrency_grows_by_one_with_each_success_up_to_its_most() -> None:
     one = lane()
     for _ in range(100):
-        one.succeeded()
+        one.succeeded(0.0)
     assert one.limit == 20
 
 
@@ -64,7 +64,7 @@ def test_one_success_forgets_the_failures() -> None:
     one = lane()
     for _ in range(5):
         one.failed(0.0, "421 no", one.episode)
-    one.succeeded()
+    one.succeeded(0.0)
     one.failed(1e6, "421 no", one.episode)
     assert one.rest_until == 1e6 + RESTS[0]
 
@@ -98,3 +98,11 @@ def test_a_lane_is_made_once_and_forgotten_when_it_has_had_nothing_to_do() -> No
     assert [each.hop for each in lanes] == [UseMx("busy.example"), UseMx("sick.example")]
     lanes.forget_idle(FORGET_AFTER + 500.0)
     assert len(lanes) == 1
+
+
+def test_a_hop_that_answered_a_moment_ago_is_moving() -> None:
+    one = lane()
+    assert not one.moving(100.0)
+    one.succeeded(100.0)
+    assert one.moving(105.0)
+    assert not one.moving(111.0)

@@ -96,9 +96,7 @@ class MemoryTransport(asyncio.Transport):
 class MemoryLoop(asyncio.SelectorEventLoop):
     """A loop on which a TLS handshake is a change of state."""
 
-    async def start_tls(  # noqa: PLR6301  (overrides a method)
-        self, transport: Any, protocol: Any, sslcontext: Any, **_: Any
-    ) -> asyncio.Transport | None:
+    async def start_tls(self, transport: Any, *_: Any, **__: Any) -> asyncio.Transport | None:
         """As asyncio's, for a MemoryTransport."""
         assert isinstance(transport, MemoryTransport)
         transport.secure = True
@@ -282,11 +280,11 @@ class MemoryWire:
         found, self._pending = heard[:count], heard[count:]
         return found
 
-    def handshake(self, *, certificate: bool = False) -> None:
+    def handshake(self, *, certificate: bool = False) -> None:  # noqa: ARG002  (a Wire's signature)
         """It was done by the loop, when the server asked for it; no certificates here."""
         assert self.tls
 
-    def unasked(self, seconds: float) -> list[Reply]:
+    def unasked(self, seconds: float) -> list[Reply]:  # noqa: ARG002  (a Wire's signature)
         """What is there and was not asked for; nothing can come later."""
         return self.exchange(b"", 100) if not self.closed else []
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from postlatch.testing.peers.ports import free_port, wait_until
 from postlatch.testing.running import RunningRelay
@@ -59,7 +59,7 @@ to = ["alice@example.com"]
 [http]
 address = "127.0.0.1:HTTP"
 """
-SAFE = "\n".join((HEADER, TLS, LISTENERS, DOMAIN, REST))
+SAFE = f"{HEADER}\n{TLS}\n{LISTENERS}\n{DOMAIN}\n{REST}"
 
 MESSAGE = "From: <{sender}>\r\nTo: <{recipient}>\r\nSubject: {token}\r\nMessage-ID: <{token}@test.example>\r\n\r\n{body}\r\n"
 
@@ -217,7 +217,7 @@ class Trickle:
         goal = self.accepted + 3
         wait_until(lambda: self.accepted >= goal, 15, "mail to flow on")
 
-    def __enter__(self) -> Trickle:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -272,7 +272,7 @@ class Sink:
         if line and self.answer.startswith("250"):
             self.subjects.append(subject)
 
-    def __enter__(self) -> Sink:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -9,7 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_tools import FailingConnection, Faults, Journal, batches, event, eventually, failing, in_loop, keys, make_writer, put
+from store_tools import (
+    FailingConnection,
+    Faults,
+    Journal,
+    batches,
+    event,
+    eventually,
+    failing,
+    in_loop,
+    keys,
+    make_writer,
+    put,
+    sqlite_error,
+)
 
 from postlatch.store import writer as writer_module
 from postlatch.store.database import StoreError, open_database
@@ -392,3 +405,31 @@ async def test_a_transaction_that_sqlite_gave_up_by_itself_is_not_continued_with
     await changes.until(healthy=True)
     assert "a" not in keys(path)
     await writer.close()
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL])
+def test_a_disk_that_fails_while_a_bad_operation_is_being_set_apart_is_not_taken_for_a_bad_operation(
+    path: Path, code: int
+) -> None:
+    @in_loop
+    async def scenario() -> None:
+        changes = Changes()
+        writer = make_writer(path, on_change=changes)
+        errors: list[Exception] = [LookupError("mine"), sqlite_error(code)]
+
+        def bad(_connection: sqlite3.Connection) -> None:
+            if errors:
+                raise errors.pop(0)
+
+        pause = await paused(writer)
+        futures = [writer.submit([put("a")]), writer.submit([bad]), writer.submit([put("b")])]
+        pause.release()
+        failures = await outcomes(*futures)
+        assert all(isinstance(failure, WriteFailed) for failure in failures)
+        assert {failure.disk_full for failure in failures} == {code == sqlite3.SQLITE_FULL}
+        if code == sqlite3.SQLITE_IOERR:
+            await changes.until(healthy=True)
+        assert not {"a", "b"} & set(keys(path))
+        await writer.close()
+
+    scenario()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 from pathlib import Path
 
 
@@ -37,3 +38,5 @@ def drop(name: str, owner: tuple[int, int]) -> None:
     os.setresuid(owner[0], owner[0], owner[0])
     if os.geteuid() == 0 and owner[0] != 0:
         raise UserError("could not give up root")
+    if not os.access(sys.executable, os.X_OK):
+        raise UserError(f"user: {name} may not run {sys.executable}: install Postlatch where every user can read it")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.routes import Hop
@@ -17,7 +18,8 @@ from postlatch.spool.contract import Claim
 
 RESTS = (1.0, 5.0, 60.0, 120.0, 240.0, 480.0, 900.0)  # seconds after the first, second … failure in a row
 DEAD_AFTER = 3  # failures in a row, and then nothing waits in memory
-MAX_WAITING = 1000  # claims of one lane
+MAX_WAITING = 5_000  # claims; more are handed back to the queue for a moment, so that one hop cannot fill the memory
+MOVING = 10.0  # seconds
 FORGET_AFTER = 1800.0  # seconds without work until a lane's experience is dropped
 
 
@@ -36,6 +38,11 @@ class Lane:
     rest_until: float = 0.0
     reply: str = ""
     used: float = 0.0
+    moved: float = -inf  # the last time the hop answered
+
+    def moving(self, now: float) -> bool:
+        """True if the hop has answered within the last few seconds: what is full now will have room in a moment."""
+        return now - self.moved < MOVING
 
     def resting(self, now: float) -> bool:
         """True while nothing may be attempted."""
@@ -56,9 +63,10 @@ class Lane:
         self.used = now
         return self.waiting.popleft()
 
-    def succeeded(self) -> None:
+    def succeeded(self, now: float) -> None:
         """The hop answered."""
         self.failures = 0
+        self.moved = now
         if self.limit < self.most:
             self.limit += 1
 

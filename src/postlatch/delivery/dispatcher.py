@@ -32,6 +32,7 @@ MAX_IN_MEMORY = 10_000  # claims; the rest waits in the queue
 MAX_BACKLOG = 2_000  # outcomes on their way to the disk
 _FULL_PAUSE = 0.05  # seconds between two looks for room
 _BUSY_SECONDS = 60.0
+_FULL_SECONDS = 2.0  # for a lane that is full although its hop is well: a burst, and soon over
 _TIDY_SECONDS = 60.0
 
 
@@ -180,7 +181,8 @@ class Dispatcher:
         if lane.dead(now):
             await self._ledger.settle(self._config, claim, [no_word(r, lane.reply) for r in claim.recipients])
         elif len(lane.waiting) >= MAX_WAITING:
-            self._ledger.postpone(claim, BUSY, _BUSY_SECONDS * self._random.uniform(1, 2))
+            seconds = _FULL_SECONDS if lane.moving(now) else _BUSY_SECONDS
+            self._ledger.postpone(claim, BUSY, seconds * self._random.uniform(1, 2))
         else:
             self._workers.put(lane, claim)
 
@@ -221,7 +223,7 @@ class Dispatcher:
 
     async def _learn(self, lane: Lane, carried: Carried, episode: int) -> None:
         if not carried.fault:
-            lane.succeeded()
+            lane.succeeded(self._clock.monotonic())
             return
         now = self._clock.monotonic()
         lane.failed(now, carried.fault, episode)
