@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_office import LOOPBACK, Left, RunningOffice, running_office
+from running_office import Left, RunningOffice, running_office
 from smtp_wire import Reply
 from socket_wire import SocketWire
 from vector_checks import check, is_meant_for, playable
-from vector_classes import Heard
 from vector_player import Outcome, Player
 from vector_values import KNOWN, Case
 

@@ -25,7 +25,7 @@ from store_tools import (
 )
 
 from postlatch.store import writer as writer_module
-from postlatch.store.database import StoreError, open_database
+from postlatch.store.database import StoreError, open_database, open_reader
 from postlatch.store.writer import WriteFailed, Writer
 
 HEALING = 0.02
@@ -216,6 +216,17 @@ async def test_closing_writes_what_was_submitted_and_recorded(path: Path) -> Non
     with pytest.raises(WriteFailed, match="shutting down"):
         await writer.submit([put("late")])
     assert not writer.healthy
+
+
+@in_loop
+async def test_a_stopped_relay_leaves_one_file_though_readers_are_open(path: Path) -> None:
+    writer = make_writer(path)
+    await writer.submit([put("a", "x" * 10_000)])
+    reader = open_reader(path)
+    await writer.close()
+    assert path.with_name("postlatch.db-wal").stat().st_size == 0
+    reader.close()
+    assert keys(path) == ["a"]
 
 
 @in_loop

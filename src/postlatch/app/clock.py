@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-_JUMP = 60.0  # seconds; less is ordinary slewing
+JUMP = 60.0  # seconds; less is ordinary slewing
 
 
 class SystemClock:
@@ -29,7 +29,7 @@ class JumpWatch:
         """Seconds by which the wall clock jumped since the last call, or None."""
         offset = now - monotonic
         moved = offset - self._offset
-        if abs(moved) <= _JUMP:
+        if abs(moved) <= JUMP:
             return None
         self._offset = offset
         return moved

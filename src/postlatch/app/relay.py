@@ -19,7 +19,7 @@ from postlatch.accounts.authenticator import MECHANISMS
 from postlatch.app import compose
 from postlatch.app.answer import BAD_NEWS, UNUSABLE, Answer, CommandError
 from postlatch.app.check import unusable
-from postlatch.app.clock import SystemClock
+from postlatch.app.clock import JUMP, SystemClock
 from postlatch.app.commands import run_command
 from postlatch.app.control import serve_control
 from postlatch.app.disk import DiskSpace
@@ -37,6 +37,7 @@ from postlatch.delivery.pool import SessionPool
 from postlatch.delivery.resolver import DnsResolver
 from postlatch.delivery.session_setup import connect_directly
 from postlatch.journal.logs import LEVELS, configure, flush_log, log_event
+from postlatch.journal.read import head
 from postlatch.limits.gauge import Gauge
 from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import IPAddress, Role
@@ -209,6 +210,7 @@ class Relay:
 
     async def _begin(self) -> None:
         world = self.world
+        await self._note_clock()
         clean = world.run.clean
         [report] = await world.submit([world.spool.sweep(world.now(), clean=clean)])
         world.spool.cleanup(report.stray)
@@ -217,6 +219,13 @@ class Relay:
         self._policy_installed(world.policy.snapshot)
         if report.held:
             self.notices.alert(f"{len(report.held)} messages are held: their bodies are missing from the disk")
+
+    async def _note_clock(self) -> None:
+        """A clock that was set back while the relay was down: said in the journal, or its order would look forged."""
+        last = await self.world.reader.read(head)
+        behind = last.at - self.world.now() if last is not None else 0.0
+        if behind > JUMP:
+            self.record(Event("clock.jumped", self.world.now(), {"seconds": -round(behind, 1), "why": "before this start"}))
 
     async def _probe(self) -> None:
         for listener in self.settings.listeners:

@@ -206,6 +206,9 @@ class Writer:
                     self._revive()
         finally:
             if self._connection is not None:
+                with suppress(sqlite3.Error):
+                    # Readers may still be open, and then closing does not do it: a stopped relay is one file to copy.
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 _close(self._connection)
             self._loop.call_soon_threadsafe(self._ended.set_result, None)
 

@@ -1,0 +1,401 @@
+"""A policy changes while mail flows: what is unsafe is refused and told, what is safe holds at once, what is taken away ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import smtplib
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running_support import (
+    DOMAIN,
+    SAFE,
+    Sink,
+    Trickle,
+    client,
+    events,
+    eventually,
+    holds,
+    letter,
+    logged_in,
+    queue_id,
+    reply,
+    rows,
+    states,
+    submit,
+    untrusting,
+    with_ports,
+)
+from unsafe_configurations import RIGHT
+
+from postlatch.app.certificate import write_self_signed
+from postlatch.testing.peers.ports import free_port, wait_until
+from postlatch.testing.running import ACCOUNT, PASSWORD, RunningRelay
+
+FRESH = "a fresh password, never used"
+PRINTER = "127.0.0.9"
+STRANGER = "127.0.0.10"
+RIGHT_WORDS = ("--network", PRINTER, "--listener", "relay", "--owner", "ops@example.com", "--masked", "the test's own client")
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[RunningRelay]:
+    """A running relay; ``elsewhere.example`` has a route that leads nowhere yet."""
+    config = f'{SAFE}\n[outbound.routes]\n"elsewhere.example" = "smtp://127.0.0.1:{free_port()}"\n'
+    with RunningRelay(tmp_path, with_ports(config)[0]) as running:
+        yield running
+
+
+def change(relay: RunningRelay, old: str, new: str) -> None:
+    """Edit the configuration file."""
+    text = relay.config.read_text("utf-8")
+    assert old in text
+    relay.config.write_text(text.replace(old, new), "utf-8")
+
+
+def hang_up(relay: RunningRelay) -> None:
+    """SIGHUP to the program that was started."""
+    assert relay.process is not None
+    os.kill(relay.process.pid, signal.SIGHUP)
+
+
+def installed(relay: RunningRelay) -> int:
+    """How many policies were put in force so far."""
+    return relay.read_log().count("policy.installed")
+
+
+def reload(relay: RunningRelay) -> None:
+    """SIGHUP, and wait until the new policy is in force."""
+    before = installed(relay)
+    hang_up(relay)
+    wait_until(lambda: installed(relay) > before, 10, "the reload")
+
+
+def refused_reload(relay: RunningRelay) -> str:
+    """SIGHUP, wait for the refusal in the log and the journal; what the journal says of it."""
+    before, policies = len(events(relay, "policy.refused")), installed(relay)
+    hang_up(relay)
+    eventually(lambda: len(events(relay, "policy.refused")) > before, "the refusal in the journal")
+    assert installed(relay) == policies
+    why: str = events(relay, "policy.refused")[-1]["why"]
+    return why
+
+
+def alerts(relay: RunningRelay) -> list[dict[str, Any]]:
+    """What the operators were told."""
+    return events(relay, "alert.raised")
+
+
+def from_printer(relay: RunningRelay, token: str, recipient: str = "someone@elsewhere.example", source: str = PRINTER) -> str:
+    """Send through the relay listener from an address of this machine."""
+    with client(relay.port("relay"), source=source) as session:
+        return submit(session, token, "scan@example.com", recipient)
+
+
+# Reload
+
+
+UNSAFE_CHANGES = {
+    "a right for everybody": (
+        ("[session]", RIGHT.replace("NETWORKS", '"0.0.0.0/0"') + "[session]"),
+        "rights.printers.networks: the right printers covers 0.0.0.0/0, every IPv4 address: that is an open relay",
+    ),
+    "an alias abroad": (
+        ('recipients = ["alice", "bob"]\n', 'recipients = ["alice", "bob"]\naliases = { x = ["a@freemail.example"] }\n'),
+        '"a@freemail.example" is not in a domain of ours: mail is not forwarded abroad',
+    ),
+    "an expired right": (
+        ("[session]", RIGHT.replace("NETWORKS", '"198.51.100.7"').replace("2099", "2020") + "[session]"),
+        "the right printers expired at 2020-07-01T00:00:00Z: renew it or remove it",
+    ),
+    "malformed TOML": (('role = "mx"', "role = mx"), "is not TOML"),
+    "a lost key file": (('"key.pem"', '"lost.pem"'), "tls.key: there is no file"),
+    "another listener": (
+        ('address = "127.0.0.1:', 'address = "127.0.0.2:'),
+        "listeners cannot change while the relay runs: restart it",
+    ),
+    "another data directory": (('data_dir = "data"', 'data_dir = "other"'), "data_dir cannot change while the relay runs"),
+    "no TLS any more": (('[tls]\ncertificate = "cert.pem"\nkey = "key.pem"', ""), "passwords are only taken under TLS"),
+}
+
+
+@pytest.mark.parametrize("edit", UNSAFE_CHANGES.values(), ids=UNSAFE_CHANGES)
+def test_a_reload_that_is_unsafe_is_told_and_changes_nothing(relay: RunningRelay, edit: tuple[tuple[str, str], str]) -> None:
+    (old, new), words = edit
+    with Trickle(relay.port("mx")) as load:
+        load.flows()
+        change(relay, old, new)
+        why = refused_reload(relay)
+        assert words in why
+        assert "policy.refused" in relay.read_log()
+        [told] = [alert for alert in alerts(relay) if alert["event"] == "alert.raised"]
+        assert told["why"] == "a reload was refused; the old configuration stays in force"
+        assert words in told["detail"] if "detail" in told else True
+        load.flows()
+        assert from_printer(relay, "stranger").startswith("550 5.7.1 ")
+    assert {text[:9] for text in load.replies.values()} == {"250 2.0.0"}
+    eventually(lambda: any(b"reload was refused" in path.read_bytes() for path in relay.maildir("alice@example.com")), "mail")
+
+
+def test_a_reload_that_is_safe_takes_effect_while_mail_flows(relay: RunningRelay) -> None:
+    relay.add_account()
+    sink_of_sales = "sales@example.com"
+    with Trickle(relay.port("mx")) as load:
+        load.flows()
+        with client(relay.port("mx")) as session:
+            assert submit(session, "early", "x@other.example", sink_of_sales).startswith("550 5.1.1 ")
+            change(relay, 'recipients = ["alice", "bob"]\n', 'recipients = ["alice", "bob"]\naliases = { sales = ["alice"] }\n')
+            change(relay, "[session]", '[limits.account]\nmessages = ["2/day"]\n\n[session]')
+            reload(relay)
+            assert submit(session, "sold", "x@other.example", sink_of_sales).startswith("250")  # the same session
+        with contextlib.closing(logged_in(relay.port("submission"), ACCOUNT, PASSWORD)) as session:
+            answers = [submit(session, f"limited-{number}", ACCOUNT, "bob@example.com") for number in range(3)]
+        load.flows()
+    assert [text[:9] for text in answers] == ["250 2.0.0", "250 2.0.0", "550 5.7.1"]
+    assert "account messages 2/day" in answers[2]
+    assert {text[:9] for text in load.replies.values()} == {"250 2.0.0"}
+    wait_until(lambda: holds(relay, "alice@example.com", "sold"), 10, "the mail to the alias")
+    assert events(relay, "policy.refused") == []
+
+
+# Rights by command
+
+
+def test_an_unsafe_right_is_refused_at_once_and_not_stored(relay: RunningRelay) -> None:
+    cases = {
+        ("--network", "0.0.0.0/0"): "covers 0.0.0.0/0, every IPv4 address: that is an open relay",
+        ("--network", "198.51.100.0/23"): "cover 512 IPv4 addresses on listener relay",
+        ("--network", "127.0.0.1"): "covers loopback (127.0.0.1/32)",
+        ("--network", "64:ff9b::/96"): "inside NAT64",
+        ("--network", "198.51.100.7", "--listener", "mx"): "the listener mx of role mx: a right needs role relay",
+        ("--network", "198.51.100.7", "--listener", "lost"): "names the listener lost, which does not exist",
+    }
+    for extra, words in cases.items():
+        done = relay.run("right", "add", "bad", "--listener", "relay", "--owner", "ops", "--expires", "2099-01-01", *extra)
+        assert done.returncode == 1, (extra, done)
+        assert words in done.stderr
+    done = relay.run(
+        "right", "add", "bad", "--network", "198.51.100.7", "--listener", "relay", "--owner", "o", "--expires", "2020-01-01"
+    )
+    assert done.returncode == 1
+    assert "the right bad expired at 2020-01-02T00:00:00Z" in done.stderr
+    assert relay.json("right", "list")["rights"] == []
+    assert events(relay, "right.added") == []
+    assert from_printer(relay, "never", source="127.0.0.1").startswith("550 5.7.1 ")
+    relay.stop()
+    assert relay.json("right", "list")["rights"] == []
+
+
+def test_a_safe_right_holds_at_once_is_renewed_and_ends_when_it_is_revoked(relay: RunningRelay) -> None:
+    assert from_printer(relay, "before").startswith("550 5.7.1 ")
+    added = relay.json("right", "add", "printer", *RIGHT_WORDS, "--sender", "@example.com", "--expires", "2099-01-01")
+    assert added["name"] == "printer"
+    assert from_printer(relay, "granted").startswith("250 2.0.0 ")
+    assert from_printer(relay, "stranger", source=STRANGER).startswith("550 5.7.1 ")
+    with client(relay.port("relay"), source=PRINTER) as session:
+        assert submit(session, "scope", "scan@other.example", "x@elsewhere.example").startswith("553 5.7.1 ")
+        assert relay.run("right", "renew", "printer", "--expires", "2100-02-03").returncode == 0
+        [row] = relay.json("right", "list")["rights"]
+        assert (row["expires"], row["source"], row["owner"]) == ("2100-02-04T00:00:00Z", "command", "ops@example.com")
+        assert row["last_used"] is not None
+        assert relay.run("right", "renew", "printer", "--expires", "2020-02-03").returncode == 1  # that would end it: revoke
+        assert relay.run("right", "revoke", "printer").returncode == 0
+        assert submit(session, "after", "scan@example.com", "x@elsewhere.example").startswith("550 5.7.1 ")  # the same session
+    assert from_printer(relay, "later").startswith("550 5.7.1 ")
+    assert relay.run("right", "revoke", "printer").returncode == 2
+    assert [len(events(relay, f"right.{what}")) for what in ("added", "renewed", "revoked")] == [1, 1, 1]
+
+
+def test_a_right_survives_a_restart(relay: RunningRelay) -> None:
+    assert relay.run("right", "add", "printer", *RIGHT_WORDS, "--expires", "2099-01-01").returncode == 0
+    relay.stop()
+    relay.start()
+    assert from_printer(relay, "granted").startswith("250 2.0.0 ")
+
+
+def test_a_right_revoked_within_a_transaction_ends_it_with_a_later(relay: RunningRelay) -> None:
+    assert relay.run("right", "add", "printer", *RIGHT_WORDS, "--expires", "2099-01-01").returncode == 0
+    with client(relay.port("relay"), source=PRINTER) as session:
+        session.mail("scan@example.com")
+        assert session.rcpt("x@elsewhere.example")[0] == 250
+        assert relay.run("right", "revoke", "printer").returncode == 0
+        assert reply(session.data(letter("late"))).startswith("451 4.7.1 ")
+    assert rows(relay) == []
+
+
+# Accounts
+
+
+def test_a_suspended_account_may_log_in_and_not_send(relay: RunningRelay) -> None:
+    relay.add_account()
+    with contextlib.closing(logged_in(relay.port("submission"), ACCOUNT, PASSWORD)) as session:
+        assert submit(session, "good", ACCOUNT, "bob@example.com").startswith("250")
+        session.mail(ACCOUNT)
+        session.rcpt("x@elsewhere.example")
+        assert relay.run("account", "suspend", ACCOUNT, "--why", "test").returncode == 0
+        assert reply(session.data(letter("between"))).startswith("451 4.7.1 ")
+        assert reply(session.mail(ACCOUNT)).startswith("550 5.7.1 this account is suspended")
+        with contextlib.closing(logged_in(relay.port("submission"), ACCOUNT, PASSWORD)) as second:  # AUTH succeeds
+            assert reply(second.mail(ACCOUNT)).startswith("550 5.7.1 ")
+        assert relay.run("account", "restore", ACCOUNT).returncode == 0
+    with contextlib.closing(logged_in(relay.port("submission"), ACCOUNT, PASSWORD)) as session:
+        assert submit(session, "again", ACCOUNT, "bob@example.com").startswith("250")
+    wait_until(lambda: holds(relay, "bob@example.com", "again"), 10, "the delivery")
+    assert not holds(relay, "bob@example.com", "between")
+    assert rows(relay) == []
+
+
+def test_a_new_password_ends_the_sessions_of_the_old_one(relay: RunningRelay) -> None:
+    relay.add_account()
+    session = logged_in(relay.port("submission"), ACCOUNT, PASSWORD)
+    assert submit(session, "first", ACCOUNT, "bob@example.com").startswith("250")
+    assert relay.run("account", "passwd", ACCOUNT, "--password-stdin", stdin=FRESH + "\n").returncode == 0
+    assert reply(session.mail(ACCOUNT)).startswith("421 4.7.0 ")
+    with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+        session.noop()
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        logged_in(relay.port("submission"), ACCOUNT, PASSWORD)
+    with contextlib.closing(logged_in(relay.port("submission"), ACCOUNT, FRESH)) as session:
+        assert submit(session, "second", ACCOUNT, "bob@example.com").startswith("250")
+
+
+def test_a_deleted_account_is_out_at_once(relay: RunningRelay) -> None:
+    relay.add_account()
+    session = logged_in(relay.port("submission"), ACCOUNT, PASSWORD)
+    assert relay.run("account", "delete", ACCOUNT).returncode == 0
+    assert reply(session.mail(ACCOUNT))[:4] in {"550 ", "421 "}
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        logged_in(relay.port("submission"), ACCOUNT, PASSWORD)
+
+
+# What is in the queue already
+
+
+def retried(relay: RunningRelay, message: str) -> None:
+    """Try it now, as soon as no attempt has it."""
+    eventually(lambda: relay.json("queue", "retry", message)["changed"] != [], f"{message} to be free for another attempt")
+
+
+def assert_held(relay: RunningRelay, message: str, words: str) -> None:
+    """It is held with its reason, and the operators were told."""
+    eventually(lambda: states(relay, message) == ["held"], f"{message} to be held")
+    [row] = rows(relay, "--state", "held")
+    assert words in row["last_reply"]
+    eventually(lambda: any(message in str(alert) for alert in alerts(relay)), "an alert that names the message")
+
+
+def test_queued_mail_of_a_revoked_right_is_held(relay: RunningRelay) -> None:
+    assert relay.run("right", "add", "printer", *RIGHT_WORDS, "--expires", "2099-01-01").returncode == 0
+    message = queue_id(from_printer(relay, "queued"))
+    eventually(lambda: states(relay, message) == ["deferred"], "the first attempt")
+    with Sink() as sink:
+        change(relay, relay.config.read_text().rpartition("smtp://")[2], f'127.0.0.1:{sink.port}"\n')
+        reload(relay)  # now it could be delivered
+        assert relay.run("right", "revoke", "printer").returncode == 0
+        retried(relay, message)
+        assert_held(relay, message, "the right printer was revoked")
+        assert sink.subjects == []
+        assert relay.run("queue", "release", message).returncode == 0
+        time.sleep(1)
+        assert states(relay, message) == ["held"]  # releasing does not bring the right back
+        assert sink.subjects == []
+
+
+def test_queued_mail_of_a_suspended_account_is_held_and_goes_when_it_is_restored(relay: RunningRelay) -> None:
+    relay.add_account()
+    with contextlib.closing(logged_in(relay.port("submission"), ACCOUNT, PASSWORD)) as session:
+        message = queue_id(submit(session, "mine", ACCOUNT, "x@elsewhere.example"))
+    eventually(lambda: states(relay, message) == ["deferred"], "the first attempt")
+    assert relay.run("account", "suspend", ACCOUNT).returncode == 0
+    retried(relay, message)
+    assert_held(relay, message, f"the account {ACCOUNT} is suspended")
+    with Sink() as sink:
+        change(relay, relay.config.read_text().rpartition("smtp://")[2], f'127.0.0.1:{sink.port}"\n')
+        reload(relay)
+        assert relay.run("account", "restore", ACCOUNT).returncode == 0
+        assert relay.run("queue", "release", message).returncode == 0
+        wait_until(lambda: sink.subjects == ["mine"], 15, "the released mail")
+
+
+def test_mail_for_a_domain_that_is_no_longer_ours_is_held_and_no_mx_is_asked(tmp_path: Path) -> None:
+    late = '[domains."late.example"]\ndeliver = "lmtp://127.0.0.1:1"\nrecipients = ["carol"]\n'
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dns:
+        dns.bind(("127.0.0.1", 0))
+        dns.setblocking(False)
+        outbound = f'\n[outbound]\nresolver = ["127.0.0.1:{dns.getsockname()[1]}"]\n'
+        with RunningRelay(tmp_path, with_ports(SAFE.replace(DOMAIN, DOMAIN + late) + outbound)[0]) as relay:
+            with client(relay.port("mx")) as session:
+                message = queue_id(submit(session, "carol", "x@other.example", "carol@late.example"))
+            eventually(lambda: states(relay, message) == ["deferred"], "the first attempt")
+            change(relay, late, "")
+            reload(relay)
+            retried(relay, message)
+            assert_held(relay, message, "late.example")
+            with client(relay.port("mx")) as session:
+                assert submit(session, "gone", "x@other.example", "carol@late.example").startswith("550 5.7.1 ")
+        with pytest.raises(BlockingIOError):
+            dns.recv(512)  # nobody asked for anything
+
+
+# Certificates
+
+
+def shown(relay: RunningRelay, listener: str) -> bytes:
+    """The certificate of a new handshake."""
+    if listener == "submission":
+        with client(relay.port(listener)) as session:
+            session.starttls(context=untrusting())
+            assert isinstance(session.sock, ssl.SSLSocket)
+            return session.sock.getpeercert(binary_form=True) or b""
+    with socket.create_connection(("127.0.0.1", relay.port(listener))) as plain, untrusting().wrap_socket(plain) as secured:
+        return secured.getpeercert(binary_form=True) or b""
+
+
+def renew(folder: Path) -> bytes:
+    """Put a new key and certificate in the place of the old ones; the certificate as a handshake shows it."""
+    new = folder / "new"
+    new.mkdir()
+    write_self_signed("relay.example.com", new / "cert.pem", new / "key.pem", time.time())
+    for name in ("key.pem", "cert.pem"):
+        shutil.move(new / name, folder / name)
+    new.rmdir()
+    return ssl.PEM_cert_to_DER_cert((folder / "cert.pem").read_text())
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[RunningRelay]:
+    """A relay with an implicit TLS listener as well."""
+    extra = '[[listeners]]\nname = "submissions"\naddress = "127.0.0.1:0"\nrole = "submissions"\n\n[session]'
+    with RunningRelay(tmp_path, with_ports(SAFE.replace("[session]", extra))[0]) as running:
+        yield running
+
+
+def test_a_reload_takes_up_a_renewed_certificate(secured: RunningRelay) -> None:
+    session = logged_in_before = client(secured.port("submission"))
+    session.starttls(context=untrusting())
+    old = shown(secured, "submission")
+    fresh = renew(secured.folder)
+    assert fresh != old
+    reload(secured)
+    assert [shown(secured, listener) for listener in ("submission", "submissions")] == [fresh, fresh]
+    assert logged_in_before.noop()[0] == 250  # sessions from before go on
+    session.close()
+
+
+@pytest.mark.slow
+def test_a_renewed_certificate_is_taken_up_by_itself_and_a_broken_one_is_not(secured: RunningRelay) -> None:
+    fresh = renew(secured.folder)
+    eventually(lambda: shown(secured, "submission") == fresh, "the new certificate", 20)
+    assert shown(secured, "submissions") == fresh
+    eventually(lambda: len(events(secured, "tls.reloaded")) == 1, "the event")
+    (secured.folder / "key.pem").write_text("half a key")
+    eventually(lambda: any("certificate is not usable" in alert["why"] for alert in alerts(secured)), "the alert", 20)
+    assert shown(secured, "submission") == fresh
