@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from postlatch.accounts.authenticator import AuthSettings
@@ -52,13 +53,13 @@ def _tables() -> Iterator[tuple[str, list[Number]]]:
 
 
 def _policy() -> list[Number]:
-    wide = {4: f"/{ban._WIDEST[4]}", 6: f"/{ban._WIDEST[6]}"}
+    widest = _of(ban, "WIDEST")
     v6 = 128 - (danger_networks.MAX_V6.bit_length() - 1)
     return [
         Number("IPv4 addresses of all rights without `wide` on one listener", _count(danger_networks.MAX_V4), "one /24"),
         Number("IPv6 addresses of all rights without `wide` on one listener", f"one /{v6}", "what one site has"),
         Number("`Received` fields of a message", _count(rules_message.MAX_HOPS), "beyond, it is in a loop (554 5.4.6)"),
-        Number("Widest ban", f"{wide[4]} (IPv4), {wide[6]} (IPv6)", "a slip must not cut off the Internet"),
+        Number("Widest ban", f"/{widest[4]} (IPv4), /{widest[6]} (IPv6)", "a slip must not cut off the Internet"),
     ]
 
 
@@ -82,7 +83,7 @@ def _messages() -> list[Number]:
         Number("Body kept in the database", _octets(INLINE_LIMIT), "larger ones are files under `bodies/`"),
         Number(
             "Disk space kept free",
-            f"{_octets(disk._RESERVE)}, at most {disk._SHARE:.0%} of the disk",
+            f"{_octets(_of(disk, 'RESERVE'))}, at most {_of(disk, 'SHARE'):.0%} of the disk",
             "for the journal and for you; below, MAIL is answered 452 4.3.1",
         ),
     ]
@@ -117,22 +118,27 @@ def _callout() -> list[Number]:
 def _notices() -> list[Number]:
     caps = [
         Number(f"`{kind}` to one recipient", ", ".join(limit.text for limit in limits), "a loop that all other guards missed")
-        for kind, limits in notices._CAPS.items()
+        for kind, limits in _of(notices, "CAPS").items()
     ]
     return [
         *caps,
-        Number("The same alert is mailed again after", _time(notices._QUIET), "it is in the journal each time"),
-        Number("Warning before a certificate expires", _time(housekeeping._EXPIRY_WARNING), ""),
-        Number("A jump of the clock that is told", f"more than {_time(clock._JUMP)}", ""),
+        Number("The same alert is mailed again after", _time(_of(notices, "QUIET")), "it is in the journal each time"),
+        Number("Warning before a certificate expires", _time(_of(housekeeping, "EXPIRY_WARNING")), ""),
+        Number("A jump of the clock that is told", f"more than {_time(_of(clock, 'JUMP'))}", ""),
     ]
 
 
 def _processes() -> list[Number]:
     return [
         Number("Sessions and deliveries may end after SIGTERM", _time(relay.DRAIN), ""),
-        Number("SIGTERM becomes SIGKILL", _time(supervisor._GRACE), "`TimeoutStopSec` in the systemd unit is longer"),
-        Number("A process that keeps ending is started again after, at most", _time(supervisor._MAX_BACKOFF), ""),
+        Number("SIGTERM becomes SIGKILL", _time(_of(supervisor, "GRACE")), "`TimeoutStopSec` in the systemd unit is longer"),
+        Number("A process that keeps ending is started again after, at most", _time(_of(supervisor, "MAX_BACKOFF")), ""),
     ]
+
+
+def _of(module: ModuleType, name: str) -> Any:
+    """A constant of a module, whether the module keeps it to itself or not."""
+    return getattr(module, name) if hasattr(module, name) else getattr(module, f"_{name}")
 
 
 def _count(number: Any) -> str:

@@ -85,8 +85,8 @@ def letter(token: str, sender: str = "alice@example.com", recipient: str = "bob@
 
 def client(port: int, host: str = "127.0.0.1", source: str = "") -> smtplib.SMTP:
     """A session after EHLO. ``source``: the client's own address."""
-    session = smtplib.SMTP(timeout=30, local_hostname="client.example", source_address=(source, 0) if source else None)
-    session.connect(host, port)
+    origin = (source, 0) if source else None
+    session = smtplib.SMTP(host, port, local_hostname="client.example", timeout=30, source_address=origin)
     session.ehlo()
     return session
 

@@ -77,6 +77,16 @@ class SocketWire:
         found, self._heard = self._heard, []
         return found
 
+    def rest(self) -> bytes:
+        """Everything until the server hangs up, whatever it is."""
+        found = b""
+        self._open.settimeout(_SILENCE)
+        with suppress(ConnectionError, ssl.SSLError):
+            while data := self._open.recv(65536):
+                found += data
+        self.closed = True
+        return found
+
     def _read(self, count: int, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while len(self._heard) < count and (left := deadline - time.monotonic()) > 0:

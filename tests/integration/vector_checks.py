@@ -12,8 +12,8 @@ from postlatch.model.envelope import Role
 
 # I04 compares two families, E14 and E15 look at ports: test_relay_vectors_on_sockets. F: test_smuggling_on_sockets.
 ELSEWHERE = frozenset({"I04", "E14", "E15"})
-# What these do is about STARTTLS itself, or about AUTH without it: they are not played behind a STARTTLS of ours.
-_ABOUT_STARTTLS = frozenset({"E09", "E10", "E12", "G01"})
+# Not played behind a STARTTLS of ours: what is about STARTTLS itself, about AUTH without it, or about the very first octets.
+_ABOUT_PLAINTEXT = frozenset({"E09", "E10", "E11", "E12", "G01", "I03"})
 
 
 def playable(testdata: Path) -> list[Case]:
@@ -29,7 +29,7 @@ def is_meant_for(vector: str, role: Role, *, tls: bool) -> bool:
         return role in {Role.MX, Role.RELAY}
     if role is Role.SUBMISSIONS:
         return vector != "G01"
-    return not (tls and vector in _ABOUT_STARTTLS)
+    return not (tls and vector in _ABOUT_PLAINTEXT)
 
 
 def check(case: Case, outcome: Outcome, role: Role, *, tls: bool, hello: str = "EHLO") -> None:

@@ -71,17 +71,22 @@ def test_wherever_a_page_is_damaged_nothing_invented_comes_out_and_most_is_saved
         path = tmp_path / "data" / "postlatch.db"
         whole = path.read_bytes()
         pages = range(1, len(whole) // PAGE)
-        rescued = []
+        rescued, hopeless = [], 0
         for page in pages:
             path.write_bytes(whole)
             damage(path, page)
-            target, report = saved(tmp_path)
+            try:
+                target, report = saved(tmp_path)
+            except StoreError:  # the schema itself
+                hopeless += 1
+                continue
             assert check_whole(target) == []
             assert await readable(tmp_path, target, ids)
             rescued.append(report.messages)
             target.unlink()
         path.write_bytes(whole)
-        assert sum(rescued) > len(pages) * len(ids) * 0.9
+        assert hopeless < 5
+        assert sum(rescued) > len(rescued) * len(ids) * 0.95
 
     scenario()
 

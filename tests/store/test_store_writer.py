@@ -327,6 +327,25 @@ def test_after_an_io_error_the_connection_is_never_used_again(path: Path, statem
 
 
 @in_loop
+async def test_what_gathered_behind_a_failing_commit_is_told_at_once_and_does_not_wait_for_the_disk(path: Path) -> None:
+    faults, changes = Faults(), Changes()
+    writer = failing_writer(path, faults, on_change=changes)
+    pause = await paused(writer)
+    faults.fail("COMMIT", sqlite3.SQLITE_IOERR)
+    behind = [writer.submit([put(str(n))]) for n in range(writer_module.BATCH_SUBMISSIONS + 10)]
+    pause.release()
+    async with asyncio.timeout(5):
+        failures = await outcomes(pause.future, *behind)
+    assert all(isinstance(failure, WriteFailed) for failure in failures)
+    assert [failure.unknown for failure in failures[:2]] == [True, False], "what was never begun is not in doubt"
+    assert not writer.healthy
+    faults.heal()
+    await changes.until(healthy=True)
+    assert not {"0", "1"} & set(keys(path))
+    await writer.close()
+
+
+@in_loop
 async def test_a_commit_that_fails_after_it_took_is_told_as_unknown(path: Path) -> None:
     faults, changes = Faults(), Changes()
     writer = failing_writer(path, faults, on_change=changes)

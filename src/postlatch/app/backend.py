@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,11 @@ class LocalBackend:
                 from postlatch.app.check import check  # noqa: PLC0415
 
                 return check(config)
-            settings = _settings(config)
             if command == "restore":
                 from postlatch.app.restoring import restore  # noqa: PLC0415
 
-                return restore(settings, arguments)
-            return _ask(settings, command, arguments)
+                return restore(_settings(config), arguments)
+            return _ask(config, command, arguments)
         except SettingsError as error:
             return _unusable(error)
 
@@ -46,13 +46,11 @@ class LocalBackend:
         from postlatch.app.streams import export, follow  # noqa: PLC0415
         from postlatch.settings.problem import SettingsError  # noqa: PLC0415
 
-        try:
-            settings = _settings(config)
-        except SettingsError as error:
-            raise CommandFailed(_unusable(error)) from None
-
         def ask(name: str, values: dict[str, Any]) -> Answer:
-            return _ask(settings, name, values)
+            try:
+                return _ask(config, name, values)
+            except SettingsError as error:
+                raise CommandFailed(_unusable(error)) from None
 
         return follow(ask, arguments) if command == "journal.tail" else export(ask, arguments)
 
@@ -77,13 +75,35 @@ def _settings(config: Path | None) -> Settings:
     return load(choose_path(config, os.environ))
 
 
-def _ask(settings: Settings, command: str, arguments: dict[str, Any]) -> Answer:
-    """The relay if it runs, else the database under the same lock."""
+def _ask(config: Path | None, command: str, arguments: dict[str, Any]) -> Answer:
+    """The relay if it runs, else the database under the same lock. SettingsError if the file does not say where they are."""
     from postlatch.app import control  # noqa: PLC0415
+    from postlatch.settings.problem import SettingsError  # noqa: PLC0415
 
+    try:
+        settings = _settings(config)
+    except SettingsError:
+        # A relay goes on with what it read while somebody edits the file, and so must what stops an account or a right.
+        if (answer := _ask_serving(config, command, arguments)) is not None:
+            return answer
+        raise
     try:
         return control.call(settings.data_dir, command, arguments)
     except control.NotServing as error:
         from postlatch.app.offline import run_offline  # noqa: PLC0415
 
         return run_offline(settings, command, arguments, str(error))
+
+
+def _ask_serving(config: Path | None, command: str, arguments: dict[str, Any]) -> Answer | None:
+    """The answer of a relay that serves the data directory which a broken file names; None if there is none."""
+    from postlatch.app import control  # noqa: PLC0415
+    from postlatch.settings.load import choose_path  # noqa: PLC0415
+
+    path = choose_path(config, os.environ)
+    try:
+        named = re.search(r"""^\s*data_dir\s*=\s*["']([^"']+)["']""", path.read_text("utf-8", "replace"), re.MULTILINE)
+        directory = path.absolute().parent / (named[1] if named else "data")
+        return control.call(directory, command, arguments)
+    except (OSError, control.NotServing):
+        return None

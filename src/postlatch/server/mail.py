@@ -355,6 +355,8 @@ class MailHandler:
             self._connection.resume()
 
     def _commit_failed(self, transaction: Transaction, error: BaseException) -> None:
+        if isinstance(error, WriteFailed) and error.unknown and transaction.draft is not None:
+            transaction.draft.abort(unknown=True)  # its row may be on the disk: the body must stay
         full = isinstance(error, WriteFailed) and error.disk_full
         reply = _NO_SPACE if full else _UNDECIDED
         transaction.committing = False

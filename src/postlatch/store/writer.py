@@ -215,10 +215,12 @@ class Writer:
     def _gather(self) -> list[_Submission] | None:
         """Wait for a submission and take what has gathered behind it; None at the end."""
         item = self._queue.get()
-        if item is None:
-            return None
-        batch, weight = [item], item.weight
-        while len(batch) < BATCH_SUBMISSIONS and weight < BATCH_OCTETS:
+        return None if item is None else [item, *self._gather_now(BATCH_SUBMISSIONS - 1, BATCH_OCTETS - item.weight)]
+
+    def _gather_now(self, submissions: int = BATCH_SUBMISSIONS, octets: int = BATCH_OCTETS) -> list[_Submission]:
+        """What is there already, until a bound is reached."""
+        batch: list[_Submission] = []
+        while len(batch) < submissions and octets > 0:
             try:
                 item = self._queue.get_nowait()
             except Empty:
@@ -227,7 +229,7 @@ class Writer:
                 self._queue.put(None)  # nothing follows it: the batch first, then the end
                 break
             batch.append(item)
-            weight += item.weight
+            octets -= item.weight
         return batch
 
     def _write(self, batch: list[_Submission]) -> None:
@@ -297,7 +299,9 @@ class Writer:
 
     def _revive(self) -> None:
         """Try a fresh connection every now and then until one commits, or until the relay stops."""
+        self._reject_queued()
         while not self._halt.wait(self._retry_after):
+            self._reject_queued()
             try:
                 self._connection = self._tried()
             except (sqlite3.Error, StoreError, OSError) as error:
@@ -306,6 +310,12 @@ class Writer:
             self._failure = None
             self._loop.call_soon_threadsafe(self._changed, "the database writes again")
             return
+
+    def _reject_queued(self) -> None:
+        """Answer what was submitted before the loop's thread knew: nobody waits for a disk to come back."""
+        while (batch := self._gather_now()) and self._failure is not None:
+            outcomes = [self._failure.again() for _ in batch]
+            self._loop.call_soon_threadsafe(self._resolve, batch, outcomes)
 
     def _tried(self) -> sqlite3.Connection:
         connection = self._connect()

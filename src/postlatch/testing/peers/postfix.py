@@ -83,7 +83,8 @@ class Postfix:
     def _run(self, verb: str) -> None:
         done = subprocess.run(["/usr/sbin/postfix", "-c", self._config, verb], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"postfix {verb}: {done.stderr}")
+            log = self._config.parent / "maillog"
+            raise RuntimeError(f"postfix {verb}: {done.stderr} {log.read_text() if log.exists() else ''}")
 
     def queue(self) -> str:
         """The output of mailq."""
