@@ -126,6 +126,28 @@ def test_a_server_that_says_yes_to_everything_is_found_open(testdata: Path) -> N
     assert len(found) == 42
 
 
+def test_a_catch_all_takes_no_address_that_looks_like_a_route(testdata: Path, tmp_path: Path) -> None:
+    """With a catch-all nothing is refused for being unknown, so here the form of the address alone must do it."""
+    config = office("smtp://127.0.0.1:9").replace('["alice", "bob"]', '["alice", "bob"]\naliases = { "*" = ["alice"] }', 1)
+    relay = MemoryRelay(tmp_path, config)
+    cases = [case for case in playable(testdata) if case.kind == "envelope" and case.group in "ABCDJ"]
+    taken = set()
+    for case in cases:
+        for position in (Position.FRESH, Position.LEGAL):
+            steps = arranged(case, "EHLO", position)
+            assert steps is not None
+            taken |= set(Player(relay.connect(Role.MX, CLIENTS[0]), case, steps).play().recipients)
+    assert taken == {
+        *("alice@example.com", "alice@ExAmPlE.CoM", "qz7k@example.com", "list@example.com", "owner-list@example.com"),
+        *("postmaster", "canary=canary.test@example.com", "prvs=0000000000=canary@example.com"),
+        *("SRS0=hash=tt=canary.test=canary@example.com", "SRS1=hash=example.com==hash=tt=canary.test=canary@example.com"),
+    }
+    # What looks like a sender rewritten by somebody is no more than a name: it goes to the catch-all, and not to who it names.
+    rows = relay.database.execute("SELECT DISTINCT lower(address), destination FROM recipients ORDER BY 1").fetchall()
+    assert rows == [("alice@example.com", "local"), ("postmaster@example.com", "local")]
+    relay.close()
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_trace_shows_the_address_that_the_client_came_from(testdata: Path, relay: MemoryRelay, client: str) -> None:
     [case] = [case for case in playable(testdata) if case.vector == "I05"]

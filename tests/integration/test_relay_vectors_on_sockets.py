@@ -83,17 +83,37 @@ def test_nothing_that_came_in_plaintext_is_answered_under_tls(office: RunningOff
         late.close()
 
 
+def test_what_was_said_in_plaintext_is_forgotten_under_tls(office: RunningOffice) -> None:
+    """E10 with more than a recipient: EHLO and MAIL of before count for nothing, and no AUTH is left over."""
+    for role in (Role.MX, Role.SUBMISSION, Role.RELAY):
+        wire = office.wire(role)
+        wire.open()
+        wire.exchange(b"", 1)
+        for line in ("EHLO client.example", "MAIL FROM:<probe@canary.test>", f"RCPT TO:<{KNOWN}>"):
+            say(wire, line)
+        assert say(wire, "STARTTLS").code == 220
+        wire.handshake()
+        for line in (f"RCPT TO:<{KNOWN}>", "DATA", "MAIL FROM:<probe@canary.test>", "AUTH PLAIN =", "BDAT 0 LAST"):
+            assert say(wire, line).code in {502, 503}, line
+        say(wire, "EHLO client.example")
+        assert say(wire, "DATA")[:2] == (503, "5.5.1")
+        wire.close()
+
+
 def test_who_talks_before_the_greeting_is_not_served(office: RunningOffice) -> None:
-    """E11 once more, with the relay attempt in the same segment as the connection can carry it."""
-    for _ in range(5):
+    """E11 once more, with the whole attempt as early as it can be."""
+    lines = (b"EHLO client.example", b"MAIL FROM:<probe@canary.test>", b"RCPT TO:<canary@canary.test>", b"DATA", b"")
+    greeted = []
+    for _ in range(8):
         wire = office.wire(Role.MX)
         wire.open()
-        lines = (b"EHLO client.example", b"MAIL FROM:<probe@canary.test>", b"RCPT TO:<canary@canary.test>", b"DATA", b"")
         replies = wire.exchange(b"\r\n".join(lines), 20)
         assert wire.closed
-        assert (replies[-1].code, replies[-1].enhanced) == (554, "5.5.0")
-        assert len(replies) <= 2  # at most a greeting before it
+        assert replies[-1][:2] == (554, "5.5.0")
+        assert len(replies) <= 2
+        greeted.append(len(replies) == 2)
         wire.close()
+    assert not all(greeted)  # on a busy machine the greeting may win once, and then pipelining is what it is refused for
 
 
 def test_a_proxy_header_in_front_of_tls_is_no_handshake(office: RunningOffice) -> None:

@@ -86,10 +86,21 @@ async def open_world(settings: Settings, *, serving: bool, on_store_change: Any 
     clock = SystemClock()
     path = settings.database
     sealer = Sealer(WRITER, clock)
-    writer = Writer(lambda: open_database(path, create=True), sealer.seal, on_change=on_store_change or (lambda *_: None))
+    counts = Counters()
+
+    def committed(seconds: float, submissions: int) -> None:
+        counts.observe("postlatch_commit_seconds", seconds)
+        counts.observe("postlatch_commit_batch_size", submissions)
+
+    writer = Writer(
+        lambda: open_database(path, create=True),
+        sealer.seal,
+        on_change=on_store_change or (lambda *_: None),
+        on_commit=committed,
+        monotonic=clock.monotonic,
+    )
     writer.start()
     reader = Reader(path, monotonic=clock.monotonic)
-    counts = Counters()
     run, secret = await writer.submit([meta.begin_run if serving else _no_run, _secret])
     book = AccountBook()
     await reader.read(book.load)

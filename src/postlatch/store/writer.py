@@ -79,7 +79,8 @@ class Writer:
 
     ``connect`` makes a fresh connection (``open_database``), again after a failure. ``seal`` writes the events of a batch
     within its transaction; it may be called for a transaction that is rolled back later, so it must keep no state of its
-    own beside the database. ``on_change(healthy, reason)`` is called on the loop's thread. ``retry_after`` and ``linger`` are
+    own beside the database. ``on_change(healthy, reason)`` is called on the loop's thread, and so is
+    ``on_commit(seconds, submissions)`` after each batch, timed with ``monotonic``. ``retry_after`` and ``linger`` are
     seconds: between two attempts to get a working connection, and how long an event alone may wait.
     """
 
@@ -89,12 +90,16 @@ class Writer:
         seal: Seal,
         *,
         on_change: Callable[[bool, str], None] = lambda _healthy, _reason: None,
+        on_commit: Callable[[float, int], None] = lambda _seconds, _submissions: None,
+        monotonic: Callable[[], float] = lambda: 0.0,
         retry_after: float = 1.0,
         linger: float = 0.2,
     ) -> None:
         self._connect = connect
         self._seal = seal
         self._on_change = on_change
+        self._on_commit = on_commit
+        self._monotonic = monotonic
         self._retry_after = retry_after
         self._linger = linger
         self._queue: SimpleQueue[_Submission | None] = SimpleQueue()
@@ -235,6 +240,7 @@ class Writer:
     def _write(self, batch: list[_Submission]) -> None:
         outcomes: list[_Outcome] = []
         lost: WriteFailed | None = None
+        began = self._monotonic()
         try:
             self._transact(batch, outcomes)
             self._disk_full = False
@@ -249,6 +255,7 @@ class Writer:
             outcomes += [lost.again() for _ in batch[len(outcomes) :]]
             self._lose(lost)
         self._loop.call_soon_threadsafe(self._resolve, batch, outcomes)
+        self._loop.call_soon_threadsafe(self._on_commit, self._monotonic() - began, len(batch))
         if lost is not None:
             self._loop.call_soon_threadsafe(self._changed, str(lost))
 
