@@ -237,6 +237,12 @@ class MemoryWire:
         """TLS is active."""
         return self._transport.secure
 
+    @property
+    def connection(self) -> Connection:
+        """The server's end."""
+        assert self._connection is not None
+        return self._connection
+
     def open(self) -> None:
         """Connect."""
         self._relay.clock.advance(0.1)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
+from urllib.request import urlopen
 
 from postlatch.testing.peers.ports import free_port, wait_until
 from postlatch.testing.running import RunningRelay
@@ -161,6 +162,13 @@ def states(relay: RunningRelay, message_id: str) -> list[str]:
 def holds(relay: RunningRelay, user: str, token: str) -> bool:
     """Is the message in the Maildir of ``user``?"""
     return any(f"Subject: {token}".encode() in path.read_bytes() for path in relay.maildir(user))
+
+
+def metric(relay: RunningRelay, name: str) -> float:
+    """A metric without labels, as the dashboard's process tells it."""
+    with urlopen(f"http://127.0.0.1:{relay.port('http')}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:

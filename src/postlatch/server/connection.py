@@ -25,6 +25,7 @@ from postlatch.server.services import Services
 from postlatch.smtp import events as ev
 from postlatch.smtp.server import ServerConfig, ServerSession
 
+TLS_GOODBYE = 3.0  # seconds for a client to answer our close_notify; the loop's default of 30 would hold up every stop
 _MAX_BUFFERED = 262_144  # octets that may wait in the engine while an answer is made; beyond, reading pauses
 _TOO_SLOW = Reply(421, "4.4.2", "Too slow; closing")
 _IDLE = Reply(421, "4.4.2", "Idle for too long; closing")
@@ -226,7 +227,9 @@ class Connection(asyncio.Protocol):
 
     async def _upgrade(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
         try:
-            secured = await self._loop.start_tls(transport, self, context, server_side=True, ssl_handshake_timeout=30)
+            secured = await self._loop.start_tls(
+                transport, self, context, server_side=True, ssl_handshake_timeout=30, ssl_shutdown_timeout=TLS_GOODBYE
+            )
         except (OSError, ssl.SSLError, TimeoutError):
             self._ended("TLS handshake failed")
             self.abort()

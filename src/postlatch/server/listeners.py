@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 
-from postlatch.server.connection import Connection, ListenerPort
+from postlatch.server.connection import TLS_GOODBYE, Connection, ListenerPort
 from postlatch.server.services import Services
 
 _BACKLOG = 1024
@@ -63,6 +63,7 @@ class SmtpServer:
                     backlog=_BACKLOG,
                     ssl=port.tls if port.implicit_tls else None,
                     ssl_handshake_timeout=30 if port.implicit_tls else None,
+                    ssl_shutdown_timeout=TLS_GOODBYE if port.implicit_tls else None,
                 )
                 self._servers.append(server)
         self._tick()
