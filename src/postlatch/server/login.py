@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from postlatch.accounts import sasl
@@ -13,6 +14,7 @@ from postlatch.model.events import Event
 from postlatch.model.reply import Reply
 from postlatch.policy.replies import rfc3339
 from postlatch.smtp import events as ev
+from postlatch.store.writer import WriteFailed
 
 if TYPE_CHECKING:
     from postlatch.server.connection import Connection
@@ -87,9 +89,13 @@ class LoginHandler:
     async def _rehash(self, login: str, password: str) -> None:
         """Keep a password that was just right under today's cost, if the configuration's has changed."""
         operation = await self._services.authenticator.rehash(login, password)
-        if operation is not None:
+        if operation is None:
+            return
+        # The client is logged in and may be in the middle of something else: what fails here is not its business.
+        with contextlib.suppress(WriteFailed):
             [change] = await self._services.submit([operation], ())
-            self._services.book.apply(change)
+            if change is not None:  # it has another password meanwhile
+                self._services.book.apply(change)
 
     async def _succeed(self, login: str) -> None:
         await self._services.known_recipients.load(login)

@@ -16,7 +16,7 @@ class Check(NamedTuple):
 
 
 class ListenerStatus(TypedDict):
-    """One listener. ``accepted`` counts messages and ``refused`` recipients since the relay's start."""
+    """One listener. ``accepted`` counts messages, ``refused`` senders, recipients and messages, since the relay's start."""
 
     name: str
     role: str

@@ -80,7 +80,7 @@ def _store(status: Status) -> str:
 def _listeners(listeners: list[ListenerStatus]) -> str:
     return _table(
         "listeners",
-        ("Name", "Role", "Addresses", "State", "Messages accepted", "Recipients refused"),
+        ("Name", "Role", "Addresses", "State", "Messages accepted", "Refused"),
         (
             (
                 text(listener["name"]),
@@ -135,7 +135,8 @@ def _table(heading: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...
     if not body:
         return f"<p>{empty}</p>"
     head = "".join(f'<th scope="col"{_align(i, first_number)}>{name}</th>' for i, name in enumerate(columns))
-    return f'<table aria-labelledby="{heading}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    table = f'<table aria-labelledby="{heading}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{heading}">{table}</div>'
 
 
 def _row(cells: tuple[str, ...], first_number: int) -> str:

@@ -11,6 +11,8 @@ from postlatch.app.world import World
 from postlatch.model.envelope import Role
 from postlatch.spool.queue import tally
 
+_REFUSED = ("connections", "senders", "recipients", "messages")
+
 
 async def status(world: World, _arguments: dict[str, Any]) -> Answer:
     """The relay's state in one object, in the shape of the web room's Status, and a few facts more."""
@@ -44,7 +46,7 @@ def _listeners(world: World) -> list[dict[str, Any]]:
             "addresses": relay.addresses[x.name],
             "bound": True,
             "accepted": world.counters.total("postlatch_messages_accepted_total", x.name),
-            "refused": world.counters.total("postlatch_recipients_refused_total", x.name),
+            "refused": sum(world.counters.total(f"postlatch_{what}_refused_total", x.name) for what in _REFUSED),
         }
         for x in world.settings.listeners
     ]
