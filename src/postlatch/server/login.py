@@ -94,8 +94,7 @@ class LoginHandler:
         # The client is logged in and may be in the middle of something else: what fails here is not its business.
         with contextlib.suppress(WriteFailed):
             [change] = await self._services.submit([operation], ())
-            if change is not None:  # it has another password meanwhile
-                self._services.book.apply(change)
+            self._services.book.apply(change)
 
     async def _succeed(self, login: str) -> None:
         await self._services.known_recipients.load(login)
