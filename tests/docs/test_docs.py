@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs_support import DOCS, ROOT, alerts, anchors, blocks, dangers, links, names, page, pages, rows, tracked
+from docs_support import DOCS, ROOT, SOURCE, alerts, anchors, blocks, dangers, links, names, page, pages, rows, tracked
 
 from postlatch.app.check import judge_settings
 from postlatch.cli.catalogue import CATALOGUE, GROUPS, SECTIONS, Way
@@ -257,6 +258,18 @@ def test_there_is_a_whole_configuration_in_the_docs() -> None:
 def test_every_example_of_a_test_works(number: int) -> None:
     code = compile(blocks(page("testing.md"), "python")[number], f"testing.md, example {number + 1}", "exec", dont_inherit=True)
     exec(code, {"__name__": "example"})
+
+
+def test_every_public_fake_and_peer_is_documented() -> None:
+    known = set(re.findall(r"\w+", page("testing.md")))
+    public = [
+        node.name
+        for path in (SOURCE / "testing").rglob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    assert len(public) > 10
+    assert [name for name in public if name not in known] == []
 
 
 def test_the_readme_keeps_a_place_for_the_benchmark() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import smtplib
-import socket
 import sqlite3
 import ssl
 import subprocess
@@ -232,59 +231,3 @@ class Trickle:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(30)
-
-
-class Sink:
-    """A next hop on loopback that remembers the subject of every message, before it says 250. ``answer`` may refuse."""
-
-    def __init__(self) -> None:
-        self.subjects: list[str] = []
-        self.answer = "250 2.0.0 taken"
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.port = int(self._server.getsockname()[1])
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._server.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection, connection.makefile("rwb") as stream:
-
-            def say(text: str) -> None:
-                stream.write(text.encode() + b"\r\n")
-                stream.flush()
-
-            say("220 sink.example ESMTP")
-            while line := stream.readline():
-                verb = line.split(None, 1)[0].upper() if line.strip() else b""
-                if verb == b"EHLO":
-                    say("250-sink.example\r\n250 PIPELINING")
-                elif verb == b"DATA":
-                    say("354 go on")
-                    self._take(stream)
-                    say(self.answer)
-                elif verb == b"QUIT":
-                    say("221 bye")
-                    return
-                else:
-                    say("250 2.0.0 ok")
-
-    def _take(self, stream: Any) -> None:
-        subject = ""
-        while (line := stream.readline()) not in {b".\r\n", b""}:
-            if not subject and line.lower().startswith(b"subject:"):
-                subject = line.partition(b":")[2].strip().decode()
-        if line and self.answer.startswith("250"):
-            self.subjects.append(subject)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()

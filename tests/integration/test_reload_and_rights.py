@@ -18,7 +18,6 @@ import pytest
 from running_support import (
     DOMAIN,
     SAFE,
-    Sink,
     Trickle,
     client,
     events,
@@ -39,6 +38,7 @@ from unsafe_configurations import RIGHT
 
 from postlatch.app.certificate import write_self_signed
 from postlatch.testing.peers.ports import free_port, wait_until
+from postlatch.testing.peers.recorder import RecordingSink
 from postlatch.testing.running import ACCOUNT, PASSWORD, RunningRelay
 
 ALERTED = "alice@example.com"
@@ -317,7 +317,7 @@ def test_queued_mail_of_a_revoked_right_is_held(relay: RunningRelay) -> None:
     assert relay.run("right", "add", "printer", *RIGHT_WORDS, "--expires", "2099-01-01").returncode == 0
     message = queue_id(from_printer(relay, "queued"))
     eventually(lambda: states(relay, message) == ["deferred"], "the first attempt")
-    with Sink() as sink:
+    with RecordingSink() as sink:
         change(relay, relay.config.read_text().rpartition("smtp://")[2], f'127.0.0.1:{sink.port}"\n')
         reload(relay)  # now it could be delivered
         assert relay.run("right", "revoke", "printer").returncode == 0
@@ -338,7 +338,7 @@ def test_queued_mail_of_a_suspended_account_is_held_and_goes_when_it_is_restored
     assert relay.run("account", "suspend", ACCOUNT).returncode == 0
     retried(relay, message)
     assert_held(relay, message, f"the account {ACCOUNT} is suspended")
-    with Sink() as sink:
+    with RecordingSink() as sink:
         change(relay, relay.config.read_text().rpartition("smtp://")[2], f'127.0.0.1:{sink.port}"\n')
         reload(relay)
         assert relay.run("account", "restore", ACCOUNT).returncode == 0

@@ -9,25 +9,31 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
+from itertools import chain
 from pathlib import Path
 
 from postlatch.spool.contract import Claim, Outcome, OutcomeKind, SpoolError
 from postlatch.spool.rows import RECIPIENT_COLUMNS, load_message, load_recipient
 from postlatch.store.files import body_path
+from postlatch.store.merging import parts
 from postlatch.store.writer import Operation
 
 _DUE = "SELECT message FROM recipients WHERE due <= ? ORDER BY due"
 _CLAIM = f"UPDATE recipients SET due = NULL WHERE message = ? AND due <= ? RETURNING {RECIPIENT_COLUMNS}"  # noqa: S608 - a constant
 # A row that no claim has (any more) is left alone: an outcome may be recorded twice when a commit's fate was unknown.
 _FINISH = """
-UPDATE recipients SET state = ?, due = nullif(?, 0.0), finished_at = nullif(?, 0.0), attempts = attempts + 1,
-  last_reply = ?, last_remote = ?, warned = max(warned, ?)
-WHERE message = ? AND number = ? AND due IS NULL AND state IN ('queued', 'deferred')
+UPDATE recipients SET state = o.column1, due = nullif(o.column2, 0.0), finished_at = nullif(o.column3, 0.0),
+  attempts = attempts + 1, last_reply = o.column4, last_remote = o.column5, warned = max(warned, o.column6)
+FROM (VALUES {}) AS o
+WHERE message = o.column7 AND number = o.column8 AND due IS NULL AND state IN ('queued', 'deferred')
 """
+_FINISH_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
 _CLOSE = """
-UPDATE messages SET finished_at = ? WHERE id = ? AND finished_at IS NULL
+UPDATE messages SET finished_at = ? WHERE id IN ({}) AND finished_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM recipients WHERE message = messages.id AND finished_at IS NULL)
+RETURNING id
 """
+_DROP_BODIES = "DELETE FROM bodies WHERE message IN ({}) RETURNING message"
 _LOST_ROWS = """
 UPDATE recipients SET due = ? WHERE due IS NULL AND state IN ('queued', 'deferred')
   AND message IN (SELECT id FROM messages WHERE finished_at IS NULL)
@@ -79,18 +85,49 @@ def next_due(connection: sqlite3.Connection) -> float | None:
 def finish(claim: Claim, outcomes: Sequence[Outcome], now: float, bodies: Path) -> Operation[list[Path]]:
     """Record outcomes; the result is the body file that nobody needs any more, if any, for removal after the commit."""
     message_id = claim.message.message_id
-    rows = [_outcome_row(message_id, outcome, now) for outcome in outcomes]
-    final = any(row[_FINISHED_AT] for row in rows)
-
-    def run(connection: sqlite3.Connection) -> list[Path]:
-        for row in rows:
-            connection.execute(_FINISH, row)
-        return close_message(connection, message_id, now, bodies) if final else []
-
-    return run
+    return _Finish(message_id, [_outcome_row(message_id, outcome, now) for outcome in outcomes], now, bodies)
 
 
 _FINISHED_AT = 2
+
+
+class _Finish:
+    """Records outcomes of one message."""
+
+    __slots__ = ("bodies", "final", "message_id", "now", "rows")
+
+    def __init__(self, message_id: int, rows: list[tuple[object, ...]], now: float, bodies: Path) -> None:
+        self.message_id = message_id
+        self.rows = rows
+        self.now = now
+        self.bodies = bodies
+        self.final = any(row[_FINISHED_AT] for row in rows)
+
+    def __call__(self, connection: sqlite3.Connection) -> list[Path]:
+        return self.run_all(connection, [self])[0]
+
+    @staticmethod
+    def run_all(connection: sqlite3.Connection, operations: Sequence[_Finish]) -> list[list[Path]]:
+        """Record the outcomes of several messages (`store.merging`)."""
+        for part in parts([row for operation in operations for row in operation.rows]):
+            sql = _FINISH.format(", ".join([_FINISH_VALUES] * len(part)))
+            connection.execute(sql, list(chain.from_iterable(part)))
+        final = [operation for operation in operations if operation.final]
+        left = _close_all(connection, [operation.message_id for operation in final], final[0].now) if final else set()
+        return [[body_path(o.bodies, o.message_id)] if o.message_id in left else [] for o in operations]
+
+
+def _close_all(connection: sqlite3.Connection, messages: Sequence[int], now: float) -> set[int]:
+    """Mark those of ``messages`` finished that have no unfinished recipient, and drop their bodies. Those with a body file."""
+    closed: list[int] = []
+    for part in parts(messages):
+        sql = _CLOSE.format(", ".join("?" * len(part)))
+        closed += [row[0] for row in connection.execute(sql, (now, *part)).fetchall()]
+    dropped: set[int] = set()
+    for part in parts(closed):
+        sql = _DROP_BODIES.format(", ".join("?" * len(part)))
+        dropped.update(row[0] for row in connection.execute(sql, part).fetchall())
+    return set(closed) - dropped
 
 
 def _outcome_row(message_id: int, outcome: Outcome, now: float) -> tuple[object, ...]:
@@ -104,11 +141,7 @@ def _outcome_row(message_id: int, outcome: Outcome, now: float) -> tuple[object,
 
 def close_message(connection: sqlite3.Connection, message_id: int, now: float, bodies: Path) -> list[Path]:
     """If no recipient is unfinished: mark the message finished and drop its body. Its body file, if it has one."""
-    if not connection.execute(_CLOSE, (now, message_id)).rowcount:
-        return []
-    if connection.execute("DELETE FROM bodies WHERE message = ?", (message_id,)).rowcount:
-        return []
-    return [body_path(bodies, message_id)]
+    return [body_path(bodies, message) for message in _close_all(connection, [message_id], now)]
 
 
 def recover(now: float, kept: Collection[tuple[int, int]]) -> Operation[int]:

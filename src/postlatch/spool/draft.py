@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import cast
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Envelope
@@ -18,13 +19,17 @@ from postlatch.spool.contract import Claim, SpoolError, StoredMessage
 from postlatch.spool.fastpath import FastPath
 from postlatch.spool.gate import Classify, admit
 from postlatch.spool.rows import (
+    BODY_VALUES,
     INSERT_BODY,
     INSERT_MESSAGE,
     INSERT_RECIPIENT,
+    MESSAGE_VALUES,
+    RECIPIENT_VALUES,
     message_row,
     queued_recipients,
     recipient_row,
 )
+from postlatch.store.merging import insert_rows
 from postlatch.store.writer import Operation
 
 
@@ -196,13 +201,14 @@ class _Commit:
         self.weight = len(body or b"")
 
     def __call__(self, connection: sqlite3.Connection) -> int:
-        message_id = self._message[0]
-        assert isinstance(message_id, int)
-        connection.execute(INSERT_MESSAGE, self._message)
-        if self._body is not None:
-            connection.execute(INSERT_BODY, (message_id, self._body))
-        if len(self._recipients) == 1:
-            connection.execute(INSERT_RECIPIENT, self._recipients[0])
-        else:
-            connection.executemany(INSERT_RECIPIENT, self._recipients)
-        return message_id
+        return self.run_all(connection, [self])[0]
+
+    @staticmethod
+    def run_all(connection: sqlite3.Connection, operations: Sequence[_Commit]) -> list[int]:
+        """Store several messages (`store.merging`)."""
+        insert_rows(connection, INSERT_MESSAGE, MESSAGE_VALUES, [operation._message for operation in operations])
+        bodies = [(operation._message[0], operation._body) for operation in operations if operation._body is not None]
+        insert_rows(connection, INSERT_BODY, BODY_VALUES, bodies)
+        recipients = [row for operation in operations for row in operation._recipients]
+        insert_rows(connection, INSERT_RECIPIENT, RECIPIENT_VALUES, recipients)
+        return [cast("int", operation._message[0]) for operation in operations]

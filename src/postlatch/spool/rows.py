@@ -23,15 +23,18 @@ from postlatch.spool.contract import QueuedRecipient, StoredMessage
 INSERT_MESSAGE = """
 INSERT INTO messages (id, sender, sender_local, sender_domain, received_at, size, body_kind, body_digest, eight_bit,
   utf8_headers, declared_size, body_type, smtputf8, ret, envid, listener, role, client, helo, account, header_message_id, kind)
-VALUES (?, nullif(?, ''), nullif(?, ''), nullif(?, ''), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-  nullif(?, ''), nullif(?, ''), ?, ?, ?, ?)
-"""
-INSERT_BODY = "INSERT INTO bodies VALUES (?, ?)"
+VALUES"""
+_PLAIN = "?, " * 12
+MESSAGE_VALUES = f"(?, nullif(?, ''), nullif(?, ''), nullif(?, ''), {_PLAIN}nullif(?, ''), nullif(?, ''), ?, ?, ?, ?)"
+INSERT_BODY = "INSERT INTO bodies VALUES"
+BODY_VALUES = "(?, ?)"
 INSERT_RECIPIENT = """
 INSERT INTO recipients (message, number, address, local, domain, destination, grant_reason, grant_ref, notify, orcpt,
   original, original_local, original_domain, due, state, attempts, last_reply, last_remote, possible_duplicate, warned)
-VALUES (?, ?, ?, ?, ?, ?, nullif(?, ''), nullif(?, ''), ?, ?, nullif(?, ''), ?, ?, nullif(?, 0.0), 'queued', 0, '', '', 0, 0)
-"""
+VALUES"""
+RECIPIENT_VALUES = (
+    "(?, ?, ?, ?, ?, ?, nullif(?, ''), nullif(?, ''), ?, ?, nullif(?, ''), ?, ?, nullif(?, 0.0), 'queued', 0, '', '', 0, 0)"
+)
 
 SELECT_MESSAGE = """
 SELECT id, sender, sender_local, sender_domain, received_at, size, declared_size, body_type, smtputf8, ret, envid,

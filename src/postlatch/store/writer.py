@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from postlatch.model.events import Event
 from postlatch.store.database import StoreError
 from postlatch.store.faults import is_busy, is_disk_full, is_lost
+from postlatch.store.merging import run_together
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -282,7 +283,7 @@ class Writer:
 
     def _together(self, connection: sqlite3.Connection, batch: list[_Submission]) -> Sequence[_Outcome]:
         with _Transaction(connection):
-            results = [submission.run(connection) for submission in batch]
+            results = run_together(connection, [submission.operations for submission in batch])
             self._seal_all(connection, batch)
         return results
 

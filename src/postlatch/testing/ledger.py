@@ -7,6 +7,7 @@ database. For the test of durability and for ``benchmarks/kill_ledger.py``.
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import random
 import re
@@ -15,6 +16,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,12 +105,143 @@ class Load:
                 self._session(tokens)
             time.sleep(0.01)
 
-    def _session(self, tokens: itertools.chain[str] | object) -> None:
-        with socket.create_connection(("127.0.0.1", self._port), timeout=20) as connection:
-            stream = connection.makefile("rb")
-            with stream:
-                _expect(stream, b"220")
-                connection.sendall(b"EHLO load.example\r\n")
-                _expect(stream, b"250")
-                while not self._stop.is_set():
-                    self._send(connection, stream, next(tokens))  # type: ignore[call-overload]
+    def _session(self, tokens: Iterator[str]) -> None:
+        with (
+            socket.create_connection(("127.0.0.1", self._port), timeout=20) as connection,
+            connection.makefile("rwb") as stream,
+        ):
+            _expect(stream, b"220")
+            _say(stream, b"EHLO load.example\r\n")
+            _expect(stream, b"250")
+            while not self._stop.is_set():
+                self._send(stream, next(tokens))
+
+    def _send(self, stream: io.BufferedRWPair, token: str) -> None:
+        _say(stream, f"MAIL FROM:<app@example.com>\r\nRCPT TO:<{LOCAL}>\r\nRCPT TO:<{FOREIGN}>\r\nDATA\r\n".encode())
+        for code in (b"250", b"250", b"250", b"354"):
+            _expect(stream, code)
+        _say(stream, self._message(token))
+        reply = _expect(stream, b"250")
+        self.acknowledged[token] = reply.rpartition(" ")[2]
+
+    def _message(self, token: str) -> bytes:
+        large = int(token.partition("-")[2]) % self._large_every == 0
+        body = b"0123456789 abcdefghijklmnopqrstuvwxyz\r\n" * (_LARGE // 39 if large else 30)
+        head = f"From: <app@example.com>\r\nSubject: {token}\r\nMessage-ID: <{token}@load.example>\r\n\r\n"
+        return head.encode() + body + b".\r\n"
+
+
+def _say(stream: io.BufferedRWPair, data: bytes) -> None:
+    stream.write(data)
+    stream.flush()
+
+
+def _expect(stream: io.BufferedRWPair, code: bytes) -> str:
+    """The last line of a reply; ConnectionError if it is another one or none."""
+    while (line := stream.readline())[3:4] == b"-":
+        pass
+    if not line.startswith(code):
+        raise ConnectionError(f"{line!r} in the place of {code!r}")
+    return line.decode().strip()
+
+
+class Recipient(NamedTuple):
+    """One acknowledged recipient as the relay's database has it, and how often it was seen where it was to go."""
+
+    message: str
+    address: str
+    state: str
+    seen: int
+    flagged: bool
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What became of every (message, recipient) that was answered 250. ``restarts`` are seconds until it served again."""
+
+    recipients: list[Recipient] = field(default_factory=list)
+    restarts: list[float] = field(default_factory=list)
+
+    def count(self, state: str) -> int:
+        """Recipients in one state."""
+        return sum(recipient.state == state for recipient in self.recipients)
+
+    @property
+    def lost(self) -> list[Recipient]:
+        """Acknowledged, and neither in the queue nor held nor bounced nor seen at its destination."""
+        kept = {"queued", "deferred", "held", "bounced"}
+        return [recipient for recipient in self.recipients if not recipient.seen and recipient.state not in kept]
+
+    @property
+    def duplicates(self) -> list[Recipient]:
+        """Delivered more than once."""
+        return [recipient for recipient in self.recipients if recipient.seen > 1]
+
+    def summary(self) -> dict[str, float]:
+        """The figures."""
+        return {
+            "cycles": len(self.restarts),
+            "acknowledged": len(self.recipients),
+            "delivered": sum(recipient.seen > 0 for recipient in self.recipients),
+            "queued": self.count("queued") + self.count("deferred"),
+            "held": self.count("held"),
+            "bounced": self.count("bounced"),
+            "lost": len(self.lost),
+            "duplicates": len(self.duplicates),
+            "duplicates_flagged": sum(recipient.flagged for recipient in self.duplicates),
+            "slowest_restart_seconds": round(max(self.restarts, default=0.0), 2),
+        }
+
+
+def run_cycles(folder: Path, cycles: int, dice: random.Random) -> Ledger:
+    """Kill a relay ``cycles`` times under load (kill -9, all of it), let it come to rest, and draw up the ledger."""
+    ledger, port = Ledger(), free_port()
+    with RecordingSink() as sink:
+        config = _CONFIG.replace("RELAY", str(port)).replace("SINK", str(sink.port))
+        relay = RunningRelay(folder, config, certificate=False)
+        relay.start()
+        try:
+            with Load(port) as load:
+                for _ in range(cycles):
+                    _wait_for_mail(load)
+                    time.sleep(dice.uniform(0, 0.6))
+                    relay.kill()
+                    began = time.monotonic()
+                    relay.start()
+                    ledger.restarts.append(time.monotonic() - began)
+            database = relay.data / "postlatch.db"
+            with contextlib.suppress(TimeoutError):  # what still waits is in the ledger as queued
+                wait_until(lambda: not _unfinished(database), 30, "the queue to empty")
+        finally:
+            relay.stop()
+        ledger.recipients = _recipients(load.acknowledged, database, _in_maildir(relay), Counter(sink.subjects))
+    return ledger
+
+
+def _wait_for_mail(load: Load) -> None:
+    before = len(load.acknowledged)
+    wait_until(lambda: len(load.acknowledged) > before, 20, "mail to flow")
+
+
+def _unfinished(database: Path) -> bool:
+    time.sleep(0.1)
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
+        sql = "SELECT EXISTS (SELECT 1 FROM recipients WHERE state IN ('queued', 'deferred'))"
+        return bool(connection.execute(sql).fetchone()[0])
+
+
+def _in_maildir(relay: RunningRelay) -> Counter[str]:
+    heads = (path.open("rb").read(4096) for path in relay.maildir(LOCAL))
+    return Counter(match[1].decode() for head in heads if (match := _SUBJECT.search(head)))
+
+
+def _recipients(acknowledged: dict[str, str], database: Path, local: Counter[str], foreign: Counter[str]) -> list[Recipient]:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("SELECT message, address, state, possible_duplicate FROM recipients").fetchall()
+    known = {(message, address): (state, bool(flag)) for message, address, state, flag in rows}
+    found = []
+    for token, message in acknowledged.items():
+        for address, seen in ((LOCAL, local), (FOREIGN, foreign)):
+            state, flagged = known.get((parse_id(message), address), ("missing", False))
+            found.append(Recipient(message, address, state, seen[token], flagged))
+    return found

@@ -209,6 +209,14 @@ class RunningRelay:
 
 def _wait_gone(pid: int) -> None:
     for _ in range(200):
-        if not Path(f"/proc/{pid}").exists():
+        if not _runs(pid):
             return
         time.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    """A zombie does not run: all that it held is free, and its new parent may take its time to notice."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

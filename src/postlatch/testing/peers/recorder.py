@@ -31,6 +31,7 @@ class RecordingSink:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._server.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
