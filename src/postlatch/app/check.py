@@ -37,7 +37,7 @@ def check(config: Path | None) -> Answer:
         return _answer([*broken, settings.problem("store", str(error))], ())
     told = {problem.key for problem in broken}
     fatal = [problem for problem in judgement.fatal if problem.key not in told]
-    return _answer([*broken, *fatal, *judgement.lapsed], judgement.counterexamples)
+    return _answer([*broken, *fatal, *judgement.lapsed], judgement.counterexamples, judgement.classes)
 
 
 def unusable(settings: Settings) -> list[Problem]:
@@ -69,10 +69,11 @@ def judge_settings(settings: Settings) -> Judgement:
     return holder.judge(holder.candidate())
 
 
-def _answer(problems: Sequence[Problem], counterexamples: Sequence[str]) -> Answer:
+def _answer(problems: Sequence[Problem], counterexamples: Sequence[str], classes: int | None = None) -> Answer:
     data: dict[str, Any] = {
         "schema": "postlatch.check/1",
         "closed": not problems and not counterexamples,
+        "classes": classes,
         "counterexamples": list(counterexamples),
         "errors": [problem.as_json() for problem in problems],
     }

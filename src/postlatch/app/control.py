@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from postlatch.app.answer import UNUSABLE, Answer
+from postlatch.app.operator import peer_name
 
 SOCKET_NAME = "control.sock"
 _MAX_REQUEST = 1_048_576
 _MAX_ANSWER = 268_435_456
 
-Handler = Callable[[str, dict[str, Any]], Awaitable[Answer]]
+Handler = Callable[[str, dict[str, Any], str], Awaitable[Answer]]
 
 
 @contextlib.contextmanager
@@ -39,10 +40,12 @@ class _ControlConnection(asyncio.Protocol):
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
+        self._peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
         self._transport = transport
+        self._peer = peer_name(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -55,7 +58,7 @@ class _ControlConnection(asyncio.Protocol):
     async def _answer(self, line: bytes) -> None:
         try:
             request = json.loads(line)
-            answer = await self._handler(request["command"], request["arguments"])
+            answer = await self._handler(request["command"], request["arguments"], self._peer)
         except (ValueError, KeyError, TypeError):
             answer = Answer(UNUSABLE, {}, "the control socket got a request that it does not understand")
         if self._transport is not None and not self._transport.is_closing():

@@ -21,7 +21,8 @@ from postlatch.store.writer import Operation, WriteFailed
 if TYPE_CHECKING:
     from postlatch.app.relay import Relay
 
-_EXPIRY_WARNING = 14 * 86_400.0
+_EXPIRY_WARNING = 14 * 86_400.0  # seconds before the end
+_EXPIRY_REMINDER = 86_400.0
 
 
 class Housekeeping:
@@ -31,6 +32,7 @@ class Housekeeping:
         self._relay = relay
         self._world = relay.world
         clock = relay.world.clock
+        self._warned_at = 0.0
         self._jumps = JumpWatch(clock.now(), clock.monotonic())
 
     async def run(self) -> None:
@@ -67,7 +69,7 @@ class Housekeeping:
         self._relay.disk.refresh()
         moved = self._jumps.jumped(world.clock.now(), world.clock.monotonic())
         if moved is not None:
-            world.writer.record(Event("clock.jumped", world.now(), {"seconds": round(moved, 1)}))
+            self._relay.record(Event("clock.jumped", world.now(), {"seconds": round(moved, 1)}))
             self._relay.notices.alert("the system clock jumped", {"seconds": round(moved, 1)})
         await self.save_counters()
 
@@ -91,15 +93,17 @@ class Housekeeping:
             return
         try:
             if watched.refresh():
-                self._world.writer.record(Event("tls.reloaded", self._world.now(), {"why": str(watched.certificate)}))
+                self._relay.record(Event("tls.reloaded", self._world.now(), {"why": str(watched.certificate)}))
         except CertificateError as error:
             self._relay.notices.alert("the renewed certificate is not usable; the old one stays", {"why": str(error)})
         with contextlib.suppress(OSError, ValueError):
             ends = expiry(watched.certificate)
             for name in self._relay.ports:
                 self._world.counters.set("postlatch_certificate_expiry_timestamp_seconds", ends, (name,))
-            if ends - self._world.now() < _EXPIRY_WARNING:
-                days = max(0, int((ends - self._world.now()) // 86_400))
+            now = self._world.now()
+            if ends - now < _EXPIRY_WARNING and now - self._warned_at > _EXPIRY_REMINDER:
+                self._warned_at = now
+                days = max(0, int((ends - now) // 86_400))
                 self._relay.notices.alert(f"the certificate expires in {days} days", {"why": str(watched.certificate)})
 
     async def every_minute(self) -> None:

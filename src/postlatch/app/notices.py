@@ -73,7 +73,7 @@ class Notices:
     def alert(self, sentence: str, fields: Mapping[str, JsonValue] = _NOTHING) -> None:
         """Tell the operators: into the journal now, and by mail unless the same sentence was mailed within the hour."""
         now = self._clock.now()
-        self._record(Event("alert.raised", now, {**fields, "why": sentence}))
+        self._record(Event("alert.raised", now, {"alert": sentence, **fields}))
         if now - self._mailed.get(sentence, -_QUIET) < _QUIET:
             return
         if len(self._mailed) > 1000:
@@ -94,7 +94,7 @@ class Notices:
         try:
             results = await self._submit(prepared.operations, prepared.events)
         except Exception as error:  # noqa: BLE001  (an alert about a failing store must not fail the relay)
-            self._record(Event("alert.raised", self._clock.now(), {"why": f"an alert could not be queued: {error}"}))
+            self._record(Event("alert.raised", self._clock.now(), {"alert": "an alert could not be queued", "why": str(error)}))
             return
         prepared.committed(results)
 

@@ -15,7 +15,7 @@ from postlatch.model.address import parse_address
 from postlatch.model.clock import Clock
 from postlatch.model.envelope import Destination
 from postlatch.policy.danger import Danger, DangerContext, dangers
-from postlatch.policy.prove import prove
+from postlatch.policy.prove import examine
 from postlatch.policy.snapshot import Right, Snapshot
 from postlatch.settings.problem import Problem
 from postlatch.settings.tree import Settings
@@ -31,6 +31,7 @@ class Judgement:
     counterexamples: tuple[str, ...] = ()
     fatal: tuple[Problem, ...] = ()
     lapsed: tuple[Problem, ...] = ()
+    classes: int = 0
 
     @property
     def closed(self) -> bool:
@@ -132,14 +133,19 @@ class PolicyHolder:
 def judge(settings: Settings, snapshot: Snapshot, now: float) -> Judgement:
     """Run the prover and look for named dangers."""
     found = dangers(snapshot, _context(settings, now))
+    proof = examine(snapshot, now)
     return Judgement(
-        counterexamples=tuple(prove(snapshot, now)),
+        counterexamples=tuple(proof.counterexamples),
+        classes=proof.classes,
         fatal=tuple(_problem(settings, danger) for danger in found if danger.fatal_at_start),
         lapsed=tuple(_problem(settings, danger) for danger in found if not danger.fatal_at_start),
     )
 
 
 def _problem(settings: Settings, danger: Danger) -> Problem:
+    table, _, rest = danger.key.partition(".")
+    if table == "rights" and not any(rest.startswith(f"{right.name}.") or rest == right.name for right in settings.rights):
+        return Problem("", danger.key, None, danger.message, danger=True)  # a right made by command: it stands in no file
     return settings.problem(danger.key, danger.message, danger=True)
 
 

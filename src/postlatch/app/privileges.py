@@ -18,7 +18,7 @@ def find_user(name: str) -> tuple[int, int]:
         entry = pwd.getpwnam(name)
     except KeyError:
         advice = f"make it (adduser --system --group {name}) or leave the key out"
-        raise UserError(f"user: there is no user {name!r} on this machine; {advice}") from None
+        raise UserError(f"there is no user {name!r} on this machine; {advice}") from None
     return entry.pw_uid, entry.pw_gid
 
 

@@ -7,6 +7,7 @@ import gc
 import random
 import secrets
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -26,6 +27,7 @@ from postlatch.app.disk import DiskSpace
 from postlatch.app.handover import Handover, received
 from postlatch.app.housekeeping import Housekeeping
 from postlatch.app.notices import Notices
+from postlatch.app.operator import act_as
 from postlatch.app.policy import PolicyRefused
 from postlatch.app.probe import ProbeResult, probe
 from postlatch.app.recheck import reason_to_hold
@@ -91,7 +93,7 @@ class Relay:
             spool=world.spool,
             limiter=world.limiter,
             snapshot=lambda: world.policy.snapshot,
-            submit=world.writer.submit,
+            submit=self.submit,
             record=self.record,
             wake=self.wake,
             alert_recipients=self._alert_recipients,
@@ -133,7 +135,7 @@ class Relay:
             count=world.counters,
             callout=self.callout.known,
             wake_delivery=self.wake,
-            right_used=self.used_rights.__setitem__,
+            right_used=self._right_used,
             store_healthy=lambda: world.writer.healthy,
             free_space=self.disk.has_room,
             refusals=Refusals(),
@@ -165,6 +167,9 @@ class Relay:
             self.world.counters.inc("postlatch_alerts_total", (str(event.fields.get("kind", "relay")),))
         elif event.name == "limit.reached":
             self.world.counters.inc("postlatch_limits_reached_total", (str(event.fields.get("limit", "")),))
+
+    def _right_used(self, name: str, at: float) -> None:
+        self.used_rights[name] = at
 
     def wake(self) -> None:
         """There is new mail in the queue's memory."""
@@ -251,7 +256,8 @@ class Relay:
         if result.result == "open":
             self.notices.alert(f"listener {result.listener} relays for strangers: stop it and run postlatch check", fields)
 
-    async def _command(self, command: str, arguments: dict[str, object]) -> Answer:
+    async def _command(self, command: str, arguments: dict[str, object], peer: str) -> Answer:
+        act_as(peer)
         return await run_command(self.world, command, arguments)
 
     def recover_claims(self) -> None:
@@ -291,6 +297,7 @@ class Relay:
         if certificate is not None and self.certificate is not None:
             self.certificate.replace(certificate)
         self.services.session = compose.session_limits(settings)
+        self._silent = _below(settings.log.level)
         world.policy.install(candidate, judgement=judgement)
         self.dispatcher.reload(config)
         self.callout.reload(config)
@@ -304,9 +311,13 @@ def _below(level: str) -> frozenset[str]:
 
 def changed_without_restart(old: Settings, new: Settings) -> str | None:
     """The first key that a reload cannot change. Sockets are bound, and the user is chosen, before root is given up."""
-    for key in ("listeners", "data_dir", "store", "user", "http", "accounts", "log"):
+    for key in ("listeners", "data_dir", "store", "user", "http", "accounts"):
         if getattr(old, key) != getattr(new, key):
             return key
+    if old.outbound.resolver != new.outbound.resolver:
+        return "outbound.resolver"
+    if old.log.format != new.log.format:
+        return "log.format"
     return "tls" if (old.tls is None) != (new.tls is None) else None
 
 
@@ -371,6 +382,9 @@ def main() -> int:
         return BAD_NEWS
     except (SettingsError, StoreError, CertificateError, WriteFailed, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
+        return UNUSABLE
+    except sqlite3.Error as error:
+        sys.stderr.write(f"the database cannot be used ({error}): put a backup back with `postlatch restore FILE`\n")
         return UNUSABLE
 
 

@@ -109,7 +109,7 @@ class Supervisor:
         watcher = asyncio.get_running_loop().create_task(_read_ready(ready_read, child.ready))
         try:
             child.process = await asyncio.create_subprocess_exec(
-                sys.executable, *child.command, env=handover.environment(), pass_fds=handover.descriptors()
+                sys.executable, "-P", *child.command, env=handover.environment(), pass_fds=handover.descriptors()
             )
         finally:
             os.close(ready_write)

@@ -61,6 +61,8 @@ class World:
 
     async def submit(self, operations: Sequence[Any], *events: Event) -> list[Any]:
         """Run operations and events in one durable transaction."""
+        if self.relay is not None:
+            return list(await self.relay.submit(operations, events))
         return await self.writer.submit(operations, events)
 
     def load_bans(self, connection: sqlite3.Connection) -> None:

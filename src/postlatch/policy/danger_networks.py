@@ -86,7 +86,7 @@ def loopback(snapshot: Snapshot, _context: DangerContext) -> Iterator[Danger]:
         if any(overlaps(network, known) for known in _LOOPBACK):
             message = (
                 f"the right {right.name} covers loopback ({network}), where every program and web form of this machine is:"
-                ' let local programs use the sendmail command, or say why in masked = "…"'
+                ' let local programs log in on a submission listener, or say why in masked = "…"'
             )
             yield Danger(_key(right), message)
 

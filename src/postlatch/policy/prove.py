@@ -43,8 +43,20 @@ class Decider(NamedTuple):
 REAL = Decider(decide_connection, decide_sender, decide_recipient, decide_message, expand)
 
 
+class Proof(NamedTuple):
+    """What a proof found: ``counterexamples`` as sentences (none: closed), and how many ``classes`` of attempts it judged."""
+
+    counterexamples: list[str]
+    classes: int
+
+
 def prove(snapshot: Snapshot, now: float, decide: Decider = REAL) -> list[str]:
     """Counterexamples, as sentences; none means that the snapshot is closed. ``now`` in seconds since 1970, UTC."""
+    return examine(snapshot, now, decide).counterexamples
+
+
+def examine(snapshot: Snapshot, now: float, decide: Decider = REAL) -> Proof:
+    """The whole proof. ``now`` in seconds since 1970, UTC."""
     proof = _Proof(snapshot, now, decide)
     targets = all_targets(snapshot, now)
     for name, listener in snapshot.listeners.items():
@@ -54,9 +66,9 @@ def prove(snapshot: Snapshot, now: float, decide: Decider = REAL) -> list[str]:
         for party, aims in parties(snapshot, listener, targets):
             proof.judge(party, aims)
             if len(proof.sentences) >= MOST:
-                return list(proof.sentences.values())[:MOST]
+                return proof.result()
     proof.judge_aliases()
-    return list(proof.sentences.values())[:MOST]
+    return proof.result()
 
 
 class _Proof:
@@ -68,6 +80,11 @@ class _Proof:
         self._held: tuple[object, list[Right]] = (None, [])
         self._stranger = forms.parsed(f"{cases.USER}@{cases.foreign_domain(snapshot)}")
         self.sentences: dict[object, str] = {}
+        self.classes = 0
+
+    def result(self) -> Proof:
+        """What was found so far."""
+        return Proof(list(self.sentences.values())[:MOST], self.classes)
 
     def say(self, key: object, sentence: str) -> None:
         """Add a counterexample; one of a kind is enough."""
@@ -152,6 +169,7 @@ class _Proof:
             None,
             party.identity,
         )
+        self.classes += 1
         verdict = self._decide.recipient(facts)
         if isinstance(verdict, AcceptRecipient):
             against = self._against(verdict, role, heard, target)

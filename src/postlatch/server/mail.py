@@ -93,7 +93,10 @@ class MailHandler:
         if not isinstance(verdict, Accept):
             return verdict
         limit = charges.check(services, self._sender_charges(sender, facts.now))
-        return verdict if limit is None else decide_sender(facts._replace(limit=limit))
+        if limit is None:
+            return verdict
+        self.limit_event(limit.name)
+        return decide_sender(facts._replace(limit=limit))
 
     def _sender_charges(self, sender: Address | None, now: float) -> list[Charge]:
         connection, services = self._connection, self._services
@@ -177,7 +180,10 @@ class MailHandler:
         fresh = len(transaction.new_recipients) + self._is_new(transaction, recipient)
         due = charges.payer_charges(self._services.rules, *payer, recipients=earlier + 1, new_recipients=fresh)
         limit = charges.check(self._services, due)
-        return verdict if limit is None else decide_recipient(facts._replace(limit=limit))
+        if limit is None:
+            return verdict
+        self.limit_event(limit.name)
+        return decide_recipient(facts._replace(limit=limit))
 
     def _is_new(self, transaction: Transaction, recipient: Address) -> bool:
         account = transaction.origin.account
@@ -303,6 +309,7 @@ class MailHandler:
             transaction.charges = transaction.price(services.rules)
             limit = charges.check(services, transaction.charges)
             if limit is not None:
+                self.limit_event(limit.name)
                 kind = Refuse if limit.day_spent else Defer
                 verdict = kind(limit_reply(limit), "limit", f"{limit.name} was reached by other sessions meanwhile")
         return verdict
@@ -384,7 +391,7 @@ class MailHandler:
             transaction.draft.abort()
 
     def limit_event(self, name: str) -> None:
-        """Journal that a limit of the client was met."""
+        """Journal that a limit was met."""
         self._services.record(Event("limit.reached", self._services.clock.now(), {**self._connection.where(), "limit": name}))
 
     def _tell(self, name: str, verdict: Refuse | Defer, fields: dict[str, Any]) -> None:

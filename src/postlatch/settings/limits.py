@@ -41,9 +41,6 @@ class RightLimits(LimitTexts):
 
     messages: Limits | None = Field(default=None, examples=['["200/day"]'], description=f"Messages: {_FORM}.")
     recipients: Limits | None = Field(default=None, examples=['["1000/day"]'], description="Recipients.")
-    new_recipients: Limits | None = Field(
-        default=None, examples=['["100/day"]'], description="Recipients to whom the right never wrote before."
-    )
 
 
 class DefaultRightLimits(RightLimits):

@@ -131,10 +131,10 @@ class RightSettings(Table):
     )
     owner: t.Owner = Field(examples=['"ops@example.com"'], description="Who vouches for it; required, like its end.")
     expires: t.Day = Field(examples=["2027-06-30"], description="The last day of it, in UTC.")
-    senders: tuple[t.Pattern, ...] = Field(
+    senders: tuple[t.SenderPattern, ...] = Field(
         default=(),
         examples=['["@example.com"]'],
-        description="Envelope senders that it covers: addresses or `@domain`. Empty: any.",
+        description="Envelope senders that it covers: addresses, `@domain`, or `<>` for bounces. Empty: any.",
     )
     recipients: tuple[t.Pattern, ...] = Field(
         default=(),

@@ -189,6 +189,9 @@ Aliases = Annotated[
     Kind("a table"),
 ]
 Pattern = Annotated[str, AfterValidator(values.parse_pattern), Kind("an address or @domain", "addresses or @domains")]
+SenderPattern = Annotated[
+    str, AfterValidator(values.parse_sender_pattern), Kind("an address or @domain", "addresses or @domains")
+]
 Limits = Annotated[
     tuple[Annotated[str, AfterValidator(values.parse_limit), Kind("a limit", "limits")], ...],
     AfterValidator(values.parse_limits),

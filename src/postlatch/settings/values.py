@@ -239,6 +239,11 @@ def parse_pattern(text: str) -> str:
     return "@" + parse_domain_name(text[1:]) if text.startswith("@") else parse_mailbox(text)
 
 
+def parse_sender_pattern(text: str) -> str:
+    """As ``parse_pattern``, or ``<>`` for bounces."""
+    return text if text == "<>" else parse_pattern(text)
+
+
 def parse_day(value: object) -> date:
     """A TOML date, or the same in quotes. A time of day is refused: what expires does so with the end of a day, UTC."""
     if isinstance(value, datetime):

@@ -8,13 +8,14 @@ from postlatch.accounts import changes
 from postlatch.accounts.names import parse_login
 from postlatch.accounts.records import AccountRecord
 from postlatch.app.answer import Answer, CommandError, good
+from postlatch.app.operator import operator
 from postlatch.app.world import World
 from postlatch.model.events import Event
 from postlatch.policy.replies import rfc3339
 
 
 async def _commit(world: World, operation: Any, event: str, login: str, **fields: str) -> Answer:
-    facts = {"account": login, "operator": "command", **fields}
+    facts = {"account": login, "operator": operator(), **fields}
     [change] = await world.submit([operation], Event(event, world.now(), facts))
     world.book.apply(change)
     await world.policy.accounts_changed()

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from postlatch.app.answer import Answer, CommandError, good
+from postlatch.app.operator import operator
 from postlatch.app.world import World
 from postlatch.model.events import Event
 from postlatch.policy.replies import rfc3339
@@ -34,7 +35,7 @@ async def add(world: World, arguments: dict[str, Any]) -> Answer:
     seconds = arguments.get("seconds")
     until = world.now() + float(seconds) if seconds else None
     reason = str(arguments.get("why") or "banned by command")
-    event = Event("ban.added", world.now(), {"client": name, "why": reason, "operator": "command"})
+    event = Event("ban.added", world.now(), {"client": name, "why": reason, "operator": operator()})
     await world.submit([bans.add(Ban(name, until, reason, world.now()))], event)
     await world.reader.read(world.load_bans)
     return good("ban", network=name, until=_when(until), why=reason)
@@ -51,7 +52,7 @@ async def listing(world: World, _arguments: dict[str, Any]) -> Answer:
 async def remove(world: World, arguments: dict[str, Any]) -> Answer:
     """Lift a ban."""
     name = _network(arguments["network"])
-    event = Event("ban.removed", world.now(), {"client": name, "operator": "command"})
+    event = Event("ban.removed", world.now(), {"client": name, "operator": operator()})
     [gone] = await world.submit([bans.remove(name)], event)
     if not gone:
         raise CommandError(f"{name} is not banned; see postlatch ban list")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from postlatch.app.answer import BAD_NEWS, GOOD, Answer, CommandError, good
+from postlatch.app.operator import operator
 from postlatch.app.reports import bounce_notices
 from postlatch.app.world import World, bodies_of
 from postlatch.delivery.ports import PreparedNotice
@@ -130,7 +131,7 @@ async def _tell(world: World, event: str, result: AdminResult) -> None:
                 "sender": row.sender,
                 "recipient": row.recipient,
                 "account": row.account,
-                "operator": "command",
+                "operator": operator(),
             },
         )
         for row in result.changed

@@ -7,6 +7,7 @@ from typing import Any
 from postlatch.app import rights as encoding
 from postlatch.app.answer import UNUSABLE, Answer, CommandError, good
 from postlatch.app.commands.policy import right_rows
+from postlatch.app.operator import operator
 from postlatch.app.policy import Judgement, PolicyRefused
 from postlatch.app.world import World
 from postlatch.model.events import Event
@@ -33,7 +34,7 @@ async def _change(world: World, stored: list[StoredRight], operation: Any, event
 
 
 def _event(world: World, name: str, right: str, body: str = "") -> Event:
-    return Event(name, world.now(), {"right": right, "operator": "command", **({"why": body} if body else {})})
+    return Event(name, world.now(), {"right": right, "operator": operator(), **({"why": body} if body else {})})
 
 
 def _find(world: World, name: str) -> StoredRight:
@@ -51,8 +52,8 @@ async def add(world: World, arguments: dict[str, Any]) -> Answer:
     if world.policy.snapshot.right(right.name) is not None:
         raise CommandError(f"there is a right {right.name} already: renew or revoke it")
     body = encoding.encode(arguments)
-    stored = [*world.policy.stored, StoredRight(right.name, body, world.now(), "command")]
-    operation = table.add(right.name, body, now=world.now(), by="command")
+    stored = [*world.policy.stored, StoredRight(right.name, body, world.now(), operator())]
+    operation = table.add(right.name, body, now=world.now(), by=operator())
     await _change(world, stored, operation, _event(world, "right.added", right.name, body))
     return good("right", **_row(world, right.name))
 

@@ -11,6 +11,11 @@ from postlatch.app.world import World
 from postlatch.model.envelope import Role
 from postlatch.spool.queue import tally
 
+# What is held waits for a person and says nothing about delivery.
+_OLDEST = """
+SELECT received_at FROM messages WHERE finished_at IS NULL
+  AND EXISTS (SELECT 1 FROM recipients WHERE message = messages.id AND state IN ('queued', 'deferred')) ORDER BY id LIMIT 1
+"""
 _REFUSED = ("connections", "senders", "recipients", "messages")
 
 
@@ -62,7 +67,7 @@ def _refusals(world: World) -> list[dict[str, Any]]:
 
 async def _oldest(world: World) -> float | None:
     def query(connection: sqlite3.Connection) -> float | None:
-        row = connection.execute("SELECT received_at FROM messages WHERE finished_at IS NULL ORDER BY id LIMIT 1").fetchone()
+        row = connection.execute(_OLDEST).fetchone()
         return None if row is None else float(row[0])
 
     received = await world.reader.read(query)

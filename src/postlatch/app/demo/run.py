@@ -107,7 +107,7 @@ class _Demo:
             "  ".join(f"{name} {address}" for name, address in addresses.items()),
             f"login {_LOGIN}  password {self._password}",
             f"swaks --server {addresses['submission']} -tls {login} --from {_LOGIN} --to you@elsewhere.example",
-            f"swaks --server {addresses['mx']} --from you@elsewhere.example --to friend@elsewhere.example   (refused)",
+            f"swaks --server {addresses['mx']} --from you@elsewhere.example --to friend@elsewhere.example   # refused",
             f"page http://{addresses['http']}/   mail {self._data / 'mail'}   configuration {self._folder / 'postlatch.toml'}",
         ]
 
