@@ -179,7 +179,7 @@ class RunningRelay:
             except OSError:
                 continue
             if int(stat[1]) == self.process.pid and len(words) > 2:
-                found[words[2].decode().rpartition(".")[2]] = int(entry.name)
+                found[words[-2].decode().rpartition(".")[2]] = int(entry.name)  # the last word is empty
         return found
 
     def kill(self) -> None:
