@@ -362,8 +362,10 @@ class MailHandler:
             self._connection.resume()
 
     def _commit_failed(self, transaction: Transaction, error: BaseException) -> None:
-        if isinstance(error, WriteFailed) and error.unknown and transaction.draft is not None:
-            transaction.draft.abort(unknown=True)  # its row may be on the disk: the body must stay
+        unknown = isinstance(error, WriteFailed) and error.unknown
+        if transaction.draft is not None:
+            # Here and not in drop(): the client may have gone while we waited. Unknown: its row may be there, and needs the body.
+            transaction.draft.abort(unknown=unknown)
         full = isinstance(error, WriteFailed) and error.disk_full
         reply = _NO_SPACE if full else _UNDECIDED
         transaction.committing = False
