@@ -364,7 +364,7 @@ class MailHandler:
     def _commit_failed(self, transaction: Transaction, error: BaseException) -> None:
         unknown = isinstance(error, WriteFailed) and error.unknown
         if transaction.draft is not None:
-            # Here and not in drop(): the client may have gone while we waited. Unknown: its row may be there, and needs the body.
+            # Not by drop(): the client may have gone meanwhile. Unknown: the row may be there, and needs its body.
             transaction.draft.abort(unknown=unknown)
         full = isinstance(error, WriteFailed) and error.disk_full
         reply = _NO_SPACE if full else _UNDECIDED

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from postlatch.model.ids import parse_id
-from postlatch.testing.peers.ports import free_port, wait_until
+from postlatch.testing.peers.ports import wait_until
 from postlatch.testing.peers.recorder import RecordingSink
 from postlatch.testing.running import RunningRelay
 
@@ -79,10 +79,12 @@ class Load:
     """Clients that send one message after the other, to a mailbox and to a next hop, and come back when they are cut off.
 
     ``acknowledged`` maps each message's token to the id in "250 2.0.0 queued as ID"; what got no answer is not in it.
+    ``troubles`` counts what ended sessions.
     """
 
     def __init__(self, port: int, clients: int = 4, large_every: int = 50) -> None:
         self.acknowledged: dict[str, str] = {}
+        self.troubles: Counter[str] = Counter()
         self._port = port
         self._large_every = large_every
         self._stop = threading.Event()
@@ -101,8 +103,10 @@ class Load:
     def _run(self, client: int) -> None:
         tokens = (f"{client}-{number}" for number in itertools.count())
         while not self._stop.is_set():
-            with contextlib.suppress(OSError):
+            try:
                 self._session(tokens)
+            except OSError as error:
+                self.troubles[str(error)] += 1
             time.sleep(0.01)
 
     def _session(self, tokens: Iterator[str]) -> None:
@@ -195,7 +199,7 @@ class Ledger:
 
 def run_cycles(folder: Path, cycles: int, dice: random.Random) -> Ledger:
     """Kill a relay ``cycles`` times under load (kill -9, all of it), let it come to rest, and draw up the ledger."""
-    ledger, port = Ledger(), free_port()
+    ledger, port = Ledger(), _steady_port(dice)
     with RecordingSink() as sink:
         config = _CONFIG.replace("RELAY", str(port)).replace("SINK", str(sink.port))
         relay = RunningRelay(folder, config, certificate=False)
@@ -218,9 +222,17 @@ def run_cycles(folder: Path, cycles: int, dice: random.Random) -> Ledger:
     return ledger
 
 
+def _steady_port(dice: random.Random) -> int:
+    """A free port that the kernel gives to no client: one that kept trying could otherwise connect to itself."""
+    while True:
+        port = dice.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 def _wait_for_mail(load: Load) -> None:
     before = len(load.acknowledged)
-    wait_until(lambda: len(load.acknowledged) > before, 20, "mail to flow")
+    wait_until(lambda: len(load.acknowledged) > before, 20, f"mail to flow: {load.troubles}")
 
 
 def _unfinished(database: Path) -> bool:
