@@ -31,7 +31,9 @@ _FINISH_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
 _CLOSE = """
 UPDATE messages SET finished_at = ? WHERE id IN ({}) AND finished_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM recipients WHERE message = messages.id AND finished_at IS NULL)
-RETURNING id
+"""
+_DROP_CLOSED_BODIES = """
+DELETE FROM bodies WHERE message IN (SELECT id FROM messages WHERE id IN ({}) AND finished_at IS NOT NULL)
 """
 _DROP_BODIES = "DELETE FROM bodies WHERE message IN ({}) RETURNING message"
 _LOST_ROWS = """
@@ -85,7 +87,8 @@ def next_due(connection: sqlite3.Connection) -> float | None:
 def finish(claim: Claim, outcomes: Sequence[Outcome], now: float, bodies: Path) -> Operation[list[Path]]:
     """Record outcomes; the result is the body file that nobody needs any more, if any, for removal after the commit."""
     message_id = claim.message.message_id
-    return _Finish(message_id, [_outcome_row(message_id, outcome, now) for outcome in outcomes], now, bodies)
+    rows = [_outcome_row(message_id, outcome, now) for outcome in outcomes]
+    return _Finish(message_id, rows, now, bodies, inline=claim.body is not None)
 
 
 _FINISHED_AT = 2
@@ -94,13 +97,14 @@ _FINISHED_AT = 2
 class _Finish:
     """Records outcomes of one message."""
 
-    __slots__ = ("bodies", "final", "message_id", "now", "rows")
+    __slots__ = ("bodies", "final", "inline", "message_id", "now", "rows")
 
-    def __init__(self, message_id: int, rows: list[tuple[object, ...]], now: float, bodies: Path) -> None:
+    def __init__(self, message_id: int, rows: list[tuple[object, ...]], now: float, bodies: Path, *, inline: bool) -> None:
         self.message_id = message_id
         self.rows = rows
         self.now = now
         self.bodies = bodies
+        self.inline = inline  # known to have no body file
         self.final = any(row[_FINISHED_AT] for row in rows)
 
     def __call__(self, connection: sqlite3.Connection) -> list[Path]:
@@ -113,15 +117,26 @@ class _Finish:
             sql = _FINISH.format(", ".join([_FINISH_VALUES] * len(part)))
             connection.execute(sql, list(chain.from_iterable(part)))
         final = [operation for operation in operations if operation.final]
-        left = _close_all(connection, [operation.message_id for operation in final], final[0].now) if final else set()
+        _close_inline(connection, [operation for operation in final if operation.inline])
+        others = [operation for operation in final if not operation.inline]
+        left = _close_all(connection, [operation.message_id for operation in others], others[0].now) if others else set()
         return [[body_path(o.bodies, o.message_id)] if o.message_id in left else [] for o in operations]
+
+
+def _close_inline(connection: sqlite3.Connection, operations: Sequence[_Finish]) -> None:
+    """As ``_close_all`` where no message has a body file: two steps, however many they are."""
+    for part in parts(operations):
+        marks = ", ".join("?" * len(part))
+        ids = [operation.message_id for operation in part]
+        connection.execute(_CLOSE.format(marks), (part[0].now, *ids))
+        connection.execute(_DROP_CLOSED_BODIES.format(marks), ids)
 
 
 def _close_all(connection: sqlite3.Connection, messages: Sequence[int], now: float) -> set[int]:
     """Mark those of ``messages`` finished that have no unfinished recipient, and drop their bodies. Those with a body file."""
     closed: list[int] = []
     for part in parts(messages):
-        sql = _CLOSE.format(", ".join("?" * len(part)))
+        sql = _CLOSE.format(", ".join("?" * len(part))) + " RETURNING id"
         closed += [row[0] for row in connection.execute(sql, (now, *part)).fetchall()]
     dropped: set[int] = set()
     for part in parts(closed):

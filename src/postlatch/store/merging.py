@@ -42,10 +42,5 @@ def insert_rows(connection: sqlite3.Connection, head: str, values: str, rows: Se
 
 
 def parts(rows: Sequence[Any]) -> list[Sequence[Any]]:
-    """``rows`` cut into pieces whose lengths are powers of two, so that few different statements are ever prepared."""
-    found, start = [], 0
-    while (left := len(rows) - start) > 0:
-        size = min(LARGEST, 1 << (left.bit_length() - 1))
-        found.append(rows[start : start + size])
-        start += size
-    return found
+    """``rows`` cut into pieces of at most ``LARGEST``: as many statements as that are kept prepared."""
+    return [rows[start : start + LARGEST] for start in range(0, len(rows), LARGEST)]
