@@ -3,7 +3,7 @@
 Both servers relay from loopback to the same kind of sink, Postfix's own C tools send and count, rounds are interleaved, and
 medians are compared as a ratio. Postlatch runs with its guard rails on: a right with limits, the proof, the journal.
 
-    python benchmarks/relay.py [--messages 3000] [--rounds 5] [--sessions 20] [--size 4096] [--one-per-connection] [--json]
+    python benchmarks/relay.py [--messages 5000] [--rounds 5] [--sessions 50] [--size 4096] [--one-per-connection] [--json]
 """
 
 from __future__ import annotations
@@ -120,9 +120,9 @@ def run(options: argparse.Namespace) -> dict[str, object]:
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=3000)
+    parser.add_argument("--messages", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--one-per-connection", action="store_true")
     parser.add_argument("--json", action="store_true")

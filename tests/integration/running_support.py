@@ -147,6 +147,11 @@ def events(relay: RunningRelay, name: str) -> list[dict[str, Any]]:
     return found
 
 
+def told(relay: RunningRelay, words: str) -> bool:
+    """Was an alert raised that says this?"""
+    return any(words in str(event) for event in events(relay, "alert.raised"))
+
+
 def rows(relay: RunningRelay, *filters: str) -> list[dict[str, Any]]:
     """Recipients of the queue, by ``queue list``."""
     found: list[dict[str, Any]] = relay.json("queue", "list", "--limit", "100000", *filters)["recipients"]

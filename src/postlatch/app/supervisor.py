@@ -52,6 +52,7 @@ class Supervisor:
             listeners={name: [s.fileno() for s in group] for name, group in listeners.items()},
             lock=lock,
         )
+        self._sockets = [sock for group in listeners.values() for sock in group]
         self._http = http
         self._on_ready = on_ready
         self._warn = warn
@@ -125,6 +126,8 @@ class Supervisor:
                 child.process.send_signal(signal.SIGHUP)
 
     async def _stop(self, children: list[Child]) -> None:
+        for sock in self._sockets:
+            sock.close()  # with ours open, clients would go on connecting to a relay that takes nothing any more
         running = [child.process for child in children if child.process is not None]
         for process in running:
             _signal(process, signal.SIGTERM)

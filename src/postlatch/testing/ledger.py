@@ -243,8 +243,12 @@ def _unfinished(database: Path) -> bool:
 
 
 def _in_maildir(relay: RunningRelay) -> Counter[str]:
-    heads = (path.open("rb").read(4096) for path in relay.maildir(LOCAL))
-    return Counter(match[1].decode() for head in heads if (match := _SUBJECT.search(head)))
+    found = Counter[str]()
+    for path in relay.maildir(LOCAL):
+        with path.open("rb") as file:
+            match = _SUBJECT.search(file.read(4096))
+        found[match[1].decode() if match else str(path)] += 1
+    return found
 
 
 def _recipients(acknowledged: dict[str, str], database: Path, local: Counter[str], foreign: Counter[str]) -> list[Recipient]:
