@@ -115,7 +115,8 @@ def reply(answer: tuple[int, bytes]) -> str:
 
 def submit(session: smtplib.SMTP, token: str, sender: str, recipient: str, body: str = "text") -> str:
     """Send one message; the first reply that is bad news, or the one to the final dot."""
-    for answer in (session.mail(sender), session.rcpt(recipient)):
+    for command, address in ((session.mail, sender), (session.rcpt, recipient)):
+        answer = command(address)
         if answer[0] >= 400:
             session.docmd("RSET")
             return reply(answer)

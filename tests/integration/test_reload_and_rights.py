@@ -12,7 +12,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from running_support import (
@@ -31,6 +30,7 @@ from running_support import (
     rows,
     states,
     submit,
+    told,
     untrusting,
     with_ports,
 )
@@ -89,11 +89,6 @@ def refused_reload(relay: RunningRelay) -> None:
     assert installed(relay) == policies
 
 
-def alerts(relay: RunningRelay) -> list[dict[str, Any]]:
-    """What the operators were told."""
-    return events(relay, "alert.raised")
-
-
 def from_printer(relay: RunningRelay, token: str, recipient: str = "someone@elsewhere.example", source: str = PRINTER) -> str:
     """Send through the relay listener from an address of this machine."""
     with client(relay.port("relay"), source=source) as session:
@@ -141,8 +136,7 @@ def test_a_reload_that_is_unsafe_is_told_and_changes_nothing(relay: RunningRelay
     relay.config.write_text(good, "utf-8")  # so that the commands below find the data directory
     eventually(lambda: len(events(relay, "policy.refused")) == 1, "the refusal in the journal", 5)
     assert words in events(relay, "policy.refused")[0]["why"]
-    [alert] = alerts(relay)
-    assert alert["why"] == "a reload was refused; the old configuration stays in force"
+    assert told(relay, "a reload was refused; the old configuration stays in force")
     wait_until(lambda: any(b"reload was refused" in path.read_bytes() for path in relay.maildir(ALERTED)), 10, "the mail of it")
 
 
@@ -310,7 +304,7 @@ def assert_held(relay: RunningRelay, message: str, words: str) -> None:
     eventually(lambda: states(relay, message) == ["held"], f"{message} to be held")
     [row] = rows(relay, "--state", "held")
     assert words in row["last_reply"]
-    eventually(lambda: any(message in str(alert) for alert in alerts(relay)), "an alert that names the message")
+    eventually(lambda: told(relay, message), "an alert that names the message")
 
 
 def test_queued_mail_of_a_revoked_right_is_held(relay: RunningRelay) -> None:
@@ -418,5 +412,5 @@ def test_a_renewed_certificate_is_taken_up_by_itself_and_a_broken_one_is_not(sec
     assert shown(secured, "submissions") == fresh
     eventually(lambda: len(events(secured, "tls.reloaded")) == 1, "the event")
     (secured.folder / "key.pem").write_text("half a key")
-    eventually(lambda: any("certificate is not usable" in alert["why"] for alert in alerts(secured)), "the alert", 20)
+    eventually(lambda: told(secured, "certificate is not usable"), "the alert", 20)
     assert shown(secured, "submission") == fresh

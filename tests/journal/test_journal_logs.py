@@ -62,7 +62,7 @@ def test_a_console_line_reads_well_and_quotes_what_is_not_one_word() -> None:
     (line,) = lines("console", REFUSED)
     assert line == (
         '2026-01-01T00:00:00.250Z info    recipient.refused client=203.0.113.9 helo="a b" '
-        'recipient=x@far.example rule=relay size=5 tls=false'
+        "recipient=x@far.example rule=relay size=5 tls=false"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import sys
 from pathlib import Path
 
@@ -40,3 +41,9 @@ def drop(name: str, owner: tuple[int, int]) -> None:
         raise UserError("could not give up root")
     if not os.access(sys.executable, os.X_OK):
         raise UserError(f"user: {name} may not run {sys.executable}: install Postlatch where every user can read it")
+
+
+def raise_file_limit() -> None:
+    """Take as many file descriptors as this user may have: a shell's soft limit of 1024 is a thousand connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -29,6 +29,7 @@ from postlatch.app.housekeeping import Housekeeping
 from postlatch.app.notices import Notices
 from postlatch.app.operator import act_as
 from postlatch.app.policy import PolicyRefused
+from postlatch.app.privileges import raise_file_limit
 from postlatch.app.probe import ProbeResult, probe
 from postlatch.app.recheck import reason_to_hold
 from postlatch.app.supervisor import until_orphaned
@@ -375,6 +376,7 @@ def main() -> int:
     gc.freeze()
     # Mail makes many short-lived objects and few cycles: looking for those every 700 objects costs 5 % for nothing.
     gc.set_threshold(50_000, 20, 100)
+    raise_file_limit()
     try:
         return uvloop.run(_main(received()))
     except PolicyRefused as error:

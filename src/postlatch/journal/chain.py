@@ -17,10 +17,10 @@ ended, in a segment of its own, and nothing can be cut out between the two.
 from __future__ import annotations
 
 import struct
-from hashlib import sha256
 from typing import NamedTuple
 
 from postlatch.journal.codec import decompress
+from postlatch.model.digest import sha256
 
 SCHEMA = "postlatch.journal/1"
 START = bytes(32)
@@ -99,7 +99,7 @@ class Head(NamedTuple):
 def batch_hash(link: bytes, batch: Batch, lines: bytes) -> bytes:
     """The hash that ``batch`` must carry (its own ``hash`` and ``payload`` are not looked at)."""
     writer = batch.writer.encode()
-    return sha256(b"".join((link, _BATCH_TAG, _batch_header(batch, len(writer)), writer, batch.keys, lines))).digest()
+    return sha256(b"".join((link, _BATCH_TAG, _batch_header(batch, len(writer)), writer, batch.keys, lines)))
 
 
 def _batch_header(batch: Batch, writer_length: int) -> bytes:
@@ -122,7 +122,7 @@ def _batch_header(batch: Batch, writer_length: int) -> bytes:
 def segment_seal(link: bytes, segment: Segment) -> bytes:
     """The seal that ``segment`` must carry (its own ``seal`` and ``pruned_at`` are not looked at)."""
     writer = segment.writer.encode()
-    return sha256(b"".join((link, _SEGMENT_TAG, _segment_header(segment, len(writer)), writer, segment.head))).digest()
+    return sha256(b"".join((link, _SEGMENT_TAG, _segment_header(segment, len(writer)), writer, segment.head)))
 
 
 def _segment_header(segment: Segment, writer_length: int) -> bytes:

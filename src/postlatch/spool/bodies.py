@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 
+from postlatch.model.digest import sha256
 from postlatch.model.ids import parse_id
 from postlatch.spool.contract import SpoolError
 from postlatch.store.files import body_path, sync_directory
@@ -25,7 +26,7 @@ def digest_of(data: bytes) -> bytes:
 
     Measured for 4 KB on a processor with the usual extensions: 2.6 µs; BLAKE2b 4.6 µs.
     """
-    return hashlib.sha256(data).digest()[:DIGEST_SIZE]
+    return sha256(data)[:DIGEST_SIZE]
 
 
 def message_of(path: Path) -> int | None:

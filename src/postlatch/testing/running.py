@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -183,16 +184,17 @@ class RunningRelay:
         return found
 
     def kill(self) -> None:
-        """kill -9 of the relay and of its supervisor, at once: a power cut as far as the programs can tell."""
+        """kill -9 of the supervisor and of its children, at once: a power cut as far as the programs can tell."""
         assert self.process is not None
-        relay = self.children().get("relay")
+        children = self.children().values()
         self.process.kill()
-        if relay is not None:
-            os.kill(relay, signal.SIGKILL)
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         end(self.process)
-        if relay is not None:
-            _wait_gone(relay)
+        for pid in children:
+            _wait_gone(pid)
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
