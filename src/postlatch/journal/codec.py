@@ -31,7 +31,7 @@ MAX_PAYLOAD = 256 * 1024 * 1024
 INDEXED = ("event", "message", "account", "client", "sender", "recipient")
 
 _MAX_DEPTH = 4
-_RESERVED = frozenset({"seq", "at", "event"})
+RESERVED = frozenset({"seq", "at", "event"})
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
 _start = blake2b(digest_size=8)
 
@@ -51,9 +51,9 @@ def record(event: Event, seq: int | None = None) -> Record:
     A field that is called like one of the three gets an underscore behind it.
     """
     head: Record = {"at": event.at, "event": event.name} if seq is None else {"seq": seq, "at": event.at, "event": event.name}
-    if _RESERVED.isdisjoint(event.fields):
+    if RESERVED.isdisjoint(event.fields):
         return {**head, **event.fields}
-    return head | {f"{name}_" if name in _RESERVED else name: value for name, value in event.fields.items()}
+    return head | {f"{name}_" if name in RESERVED else name: value for name, value in event.fields.items()}
 
 
 def pack(events: Sequence[Event], first_seq: int, now: float) -> Packed:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
-from postlatch.journal.codec import record, to_json
+from postlatch.journal.codec import RESERVED, record, to_json
 from postlatch.journal.times import when_exactly
 from postlatch.model.clock import Clock
 from postlatch.model.events import Event
@@ -92,8 +92,11 @@ def log_event(event: Event) -> None:
 
     Events are so many that they go past structlog's processors, which double the price, straight to the same renderer.
     """
-    fields = record(event)
-    _output.put(fields.pop("at"), LEVELS.get(event.name, "info"), fields.pop("event"), fields)
+    fields = event.fields
+    if not RESERVED.isdisjoint(fields):
+        fields = record(event)
+        del fields["at"], fields["event"]
+    _output.put(event.at, LEVELS.get(event.name, "info"), event.name, fields)
 
 
 def flush_log() -> None:
@@ -133,6 +136,6 @@ def _name(text: str) -> str:
 
 def _shown(value: object) -> str:
     """A value as it is if that is clear, else as JSON."""
-    if isinstance(value, str) and _BARE.fullmatch(value):
-        return value
+    if isinstance(value, str):
+        return value if _BARE.fullmatch(value) else to_json(value)
     return str(value) if type(value) is int else to_json(value)
