@@ -61,6 +61,9 @@ address = "127.0.0.1:HTTP"
 """
 SAFE = f"{HEADER}\n{TLS}\n{LISTENERS}\n{DOMAIN}\n{REST}"
 
+LATE = '\n[domains."late.example"]\ndeliver = "lmtp://127.0.0.1:1"\nrecipients = ["carol"]\n'  # what is for carol waits
+STRANGER, BOB, CAROL = "stranger@other.example", "bob@example.com", "carol@late.example"
+
 MESSAGE = "From: <{sender}>\r\nTo: <{recipient}>\r\nSubject: {token}\r\nMessage-ID: <{token}@test.example>\r\n\r\n{body}\r\n"
 
 

@@ -261,7 +261,7 @@ def check_the_queue(office: RunningOffice, permitted: list[str]) -> None:
 
 def check_the_journal(office: RunningOffice, permitted: list[str]) -> None:
     events = office.relay.json("journal", "search", "--event", "message.accepted", "--limit", "100000")["events"]
-    named = [address for event in events for address in event["recipients"]]
+    named = [address for event in events for address in event["recipient"]]
     assert len(named) == len(office.rows())
     assert sorted(a for a in named if not is_ours(a)) == permitted
 

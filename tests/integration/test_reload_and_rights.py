@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import signal
 import smtplib
-import socket
-import ssl
-import time
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reload_support import (
+    PRINTER,
+    RIGHT_WORDS,
+    STRANGER,
+    change,
+    from_printer,
+    refused_reload,
+    reload,
+    routed,
+)
 from running_support import (
-    DOMAIN,
     SAFE,
     Trickle,
     client,
     events,
     eventually,
     holds,
+    in_ci,
     letter,
     logged_in,
-    metric,
-    queue_id,
     reply,
     rows,
-    states,
     submit,
     told,
     untrusting,
@@ -36,63 +38,18 @@ from running_support import (
 )
 from unsafe_configurations import RIGHT
 
-from postlatch.app.certificate import write_self_signed
-from postlatch.testing.peers.ports import free_port, wait_until
-from postlatch.testing.peers.recorder import RecordingSink
+from postlatch.testing.peers.ports import wait_until
 from postlatch.testing.running import ACCOUNT, PASSWORD, RunningRelay
 
 ALERTED = "alice@example.com"
 FRESH = "a fresh password, never used"
-PRINTER = "127.0.0.9"
-STRANGER = "127.0.0.10"
-RIGHT_WORDS = ("--network", PRINTER, "--listener", "relay", "--owner", "ops@example.com", "--masked", "the test's own client")
 
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[RunningRelay]:
     """A running relay; ``elsewhere.example`` has a route that leads nowhere yet."""
-    config = f'{SAFE}\n[outbound.routes]\n"elsewhere.example" = "smtp://127.0.0.1:{free_port()}"\n'
-    with RunningRelay(tmp_path, with_ports(config)[0]) as running:
+    with RunningRelay(tmp_path, routed()) as running:
         yield running
-
-
-def change(relay: RunningRelay, old: str, new: str) -> None:
-    """Edit the configuration file."""
-    text = relay.config.read_text("utf-8")
-    assert old in text
-    relay.config.write_text(text.replace(old, new), "utf-8")
-
-
-def hang_up(relay: RunningRelay) -> None:
-    """SIGHUP to the program that was started."""
-    assert relay.process is not None
-    os.kill(relay.process.pid, signal.SIGHUP)
-
-
-def installed(relay: RunningRelay) -> int:
-    """How many policies were put in force so far."""
-    return int(metric(relay, "postlatch_policy_version"))
-
-
-def reload(relay: RunningRelay) -> None:
-    """SIGHUP, and wait until the new policy is in force."""
-    before = installed(relay)
-    hang_up(relay)
-    wait_until(lambda: installed(relay) > before, 10, "the reload")
-
-
-def refused_reload(relay: RunningRelay) -> None:
-    """SIGHUP, and wait for the refusal in the log."""
-    policies = installed(relay)
-    hang_up(relay)
-    wait_until(lambda: "policy.refused" in relay.read_log(), 10, "the refusal in the log")
-    assert installed(relay) == policies
-
-
-def from_printer(relay: RunningRelay, token: str, recipient: str = "someone@elsewhere.example", source: str = PRINTER) -> str:
-    """Send through the relay listener from an address of this machine."""
-    with client(relay.port("relay"), source=source) as session:
-        return submit(session, token, "scan@example.com", recipient)
 
 
 # Reload
@@ -238,6 +195,44 @@ def test_a_right_revoked_within_a_transaction_ends_it_with_a_later(relay: Runnin
     assert rows(relay) == []
 
 
+_NAMESPACE = 'mount -t sysfs sysfs /sys && ip link set lo up && exec "$@"'
+_BRIDGE = "ip link add br0 type bridge && ip address add 10.123.45.1/24 dev br0"
+
+
+def test_what_is_taken_away_ends_even_where_the_proof_fails_for_another_reason(tmp_path: Path) -> None:
+    """The host gets a container bridge inside the network of a right: nothing that widens passes, and what narrows does."""
+    inside = ("unshare", "--net", "--mount", "sh", "-c")
+    if subprocess.run([*inside, f"mount -t sysfs sysfs /sys && {_BRIDGE}"], check=False, capture_output=True).returncode:
+        if in_ci():
+            pytest.fail("no network namespace with a bridge can be made here")
+        pytest.skip("needs root, unshare and ip")
+    relay = RunningRelay(tmp_path, with_ports(SAFE)[0])
+    relay.start(prefix=(*inside, _NAMESPACE, "sh"))
+    try:
+        relay.add_account()
+        words = ("--listener", "relay", "--owner", "ops", "--expires", "2099-01-01", "--network")
+        for name, network in (("office", "10.123.45.0/28"), ("floor", "10.123.46.0/28")):
+            assert relay.run("right", "add", name, *words, network).returncode == 0
+        assert relay.process is not None
+        subprocess.run(["nsenter", "-t", str(relay.process.pid), "-n", "-m", "sh", "-c", _BRIDGE], check=True)
+
+        refused = relay.run("right", "add", "more", *words, "10.123.47.0/28")
+        assert refused.returncode == 1
+        assert "the right office covers the container gateway 10.123.45.1 (a bridge of this host)" in refused.stderr
+        assert relay.run("account", "suspend", ACCOUNT).returncode == 0
+        assert relay.run("right", "revoke", "floor").returncode == 0
+        assert {row["name"]: row["state"] for row in relay.json("rights")["rights"]} == {
+            "office": "active",
+            ACCOUNT: "suspended",
+        }
+        eventually(lambda: told(relay, "the policy in force is not closed any more: run postlatch check"), "the alert")
+        assert relay.run("account", "restore", ACCOUNT).returncode == 1
+        assert relay.run("right", "revoke", "office").returncode == 0
+        assert relay.run("account", "restore", ACCOUNT).returncode == 0
+    finally:
+        relay.stop()
+
+
 # Accounts
 
 
@@ -289,128 +284,3 @@ def test_a_deleted_account_is_out_at_once(relay: RunningRelay) -> None:
     assert reply(session.mail(ACCOUNT))[:4] in {"550 ", "421 "}
     session.close()
     assert_login_fails(relay, PASSWORD)
-
-
-# What is in the queue already
-
-
-def retried(relay: RunningRelay, message: str) -> None:
-    """Try it now, as soon as no attempt has it."""
-    eventually(lambda: relay.json("queue", "retry", message)["changed"] != [], f"{message} to be free for another attempt")
-
-
-def assert_held(relay: RunningRelay, message: str, words: str) -> None:
-    """It is held with its reason, and the operators were told."""
-    eventually(lambda: states(relay, message) == ["held"], f"{message} to be held")
-    [row] = rows(relay, "--state", "held")
-    assert words in row["last_reply"]
-    eventually(lambda: told(relay, message), "an alert that names the message")
-
-
-def test_queued_mail_of_a_revoked_right_is_held(relay: RunningRelay) -> None:
-    assert relay.run("right", "add", "printer", *RIGHT_WORDS, "--expires", "2099-01-01").returncode == 0
-    message = queue_id(from_printer(relay, "queued"))
-    eventually(lambda: states(relay, message) == ["deferred"], "the first attempt")
-    with RecordingSink() as sink:
-        change(relay, relay.config.read_text().rpartition("smtp://")[2], f'127.0.0.1:{sink.port}"\n')
-        reload(relay)  # now it could be delivered
-        assert relay.run("right", "revoke", "printer").returncode == 0
-        retried(relay, message)
-        assert_held(relay, message, "the right printer was revoked")
-        assert sink.subjects == []
-        assert relay.run("queue", "release", message).returncode == 0
-        time.sleep(1)
-        assert states(relay, message) == ["held"]  # releasing does not bring the right back
-        assert sink.subjects == []
-
-
-def test_queued_mail_of_a_suspended_account_is_held_and_goes_when_it_is_restored(relay: RunningRelay) -> None:
-    relay.add_account()
-    with contextlib.closing(logged_in(relay.port("submission"), ACCOUNT, PASSWORD)) as session:
-        message = queue_id(submit(session, "mine", ACCOUNT, "x@elsewhere.example"))
-    eventually(lambda: states(relay, message) == ["deferred"], "the first attempt")
-    assert relay.run("account", "suspend", ACCOUNT).returncode == 0
-    retried(relay, message)
-    assert_held(relay, message, f"the account {ACCOUNT} is suspended")
-    with RecordingSink() as sink:
-        change(relay, relay.config.read_text().rpartition("smtp://")[2], f'127.0.0.1:{sink.port}"\n')
-        reload(relay)
-        assert relay.run("account", "restore", ACCOUNT).returncode == 0
-        assert relay.run("queue", "release", message).returncode == 0
-        wait_until(lambda: sink.subjects == ["mine"], 15, "the released mail")
-
-
-def test_mail_for_a_domain_that_is_no_longer_ours_is_held_and_no_mx_is_asked(tmp_path: Path) -> None:
-    late = '[domains."late.example"]\ndeliver = "lmtp://127.0.0.1:1"\nrecipients = ["carol"]\n'
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dns:
-        dns.bind(("127.0.0.1", 0))
-        dns.setblocking(False)
-        outbound = f'\n[outbound]\nresolver = ["127.0.0.1:{dns.getsockname()[1]}"]\n'
-        with RunningRelay(tmp_path, with_ports(SAFE.replace(DOMAIN, DOMAIN + late) + outbound)[0]) as relay:
-            with client(relay.port("mx")) as session:
-                message = queue_id(submit(session, "carol", "x@other.example", "carol@late.example"))
-            eventually(lambda: states(relay, message) == ["deferred"], "the first attempt")
-            change(relay, late, "")
-            reload(relay)
-            retried(relay, message)
-            assert_held(relay, message, "late.example")
-            with client(relay.port("mx")) as session:
-                assert submit(session, "gone", "x@other.example", "carol@late.example").startswith("550 5.7.1 ")
-        with pytest.raises(BlockingIOError):
-            dns.recv(512)  # nobody asked for anything
-
-
-# Certificates
-
-
-def shown(relay: RunningRelay, listener: str) -> bytes:
-    """The certificate of a new handshake."""
-    if listener == "submission":
-        with client(relay.port(listener)) as session:
-            session.starttls(context=untrusting())
-            assert isinstance(session.sock, ssl.SSLSocket)
-            return session.sock.getpeercert(binary_form=True) or b""
-    with socket.create_connection(("127.0.0.1", relay.port(listener))) as plain, untrusting().wrap_socket(plain) as secured:
-        return secured.getpeercert(binary_form=True) or b""
-
-
-def renew(folder: Path) -> bytes:
-    """Put a new key and certificate in the place of the old ones; the certificate as a handshake shows it."""
-    new = folder / "new"
-    new.mkdir()
-    write_self_signed("relay.example.com", new / "cert.pem", new / "key.pem", time.time())
-    for name in ("key.pem", "cert.pem"):
-        shutil.move(new / name, folder / name)
-    new.rmdir()
-    return ssl.PEM_cert_to_DER_cert((folder / "cert.pem").read_text())
-
-
-@pytest.fixture
-def secured(tmp_path: Path) -> Iterator[RunningRelay]:
-    """A relay with an implicit TLS listener as well."""
-    extra = '[[listeners]]\nname = "submissions"\naddress = "127.0.0.1:0"\nrole = "submissions"\n\n[session]'
-    with RunningRelay(tmp_path, with_ports(SAFE.replace("[session]", extra))[0]) as running:
-        yield running
-
-
-def test_a_reload_takes_up_a_renewed_certificate(secured: RunningRelay) -> None:
-    session = client(secured.port("submission"))
-    session.starttls(context=untrusting())
-    old = shown(secured, "submission")
-    fresh = renew(secured.folder)
-    assert fresh != old
-    reload(secured)
-    assert [shown(secured, listener) for listener in ("submission", "submissions")] == [fresh, fresh]
-    assert session.noop()[0] == 250  # sessions from before go on
-    session.close()
-
-
-@pytest.mark.slow
-def test_a_renewed_certificate_is_taken_up_by_itself_and_a_broken_one_is_not(secured: RunningRelay) -> None:
-    fresh = renew(secured.folder)
-    eventually(lambda: shown(secured, "submission") == fresh, "the new certificate", 20)
-    assert shown(secured, "submissions") == fresh
-    eventually(lambda: len(events(secured, "tls.reloaded")) == 1, "the event")
-    (secured.folder / "key.pem").write_text("half a key")
-    eventually(lambda: told(secured, "certificate is not usable"), "the alert", 20)
-    assert shown(secured, "submission") == fresh

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from publicsuffixlist import PublicSuffixList
@@ -16,7 +16,7 @@ from postlatch.model.clock import Clock
 from postlatch.model.envelope import Destination
 from postlatch.policy.danger import Danger, DangerContext, dangers
 from postlatch.policy.prove import examine
-from postlatch.policy.snapshot import Right, Snapshot
+from postlatch.policy.snapshot import Account, Right, Snapshot
 from postlatch.settings.problem import Problem
 from postlatch.settings.tree import Settings
 from postlatch.store.rights import StoredRight
@@ -90,13 +90,14 @@ class PolicyHolder:
         stored: Iterable[StoredRight] | None = None,
         extra: Sequence[Right] = (),
         suspended: frozenset[str] | None = None,
+        accounts: Mapping[str, Account] | None = None,
     ) -> Snapshot:
         """A snapshot as it would be with these changes."""
         commanded = [rights.decode(row) for row in (self.stored if stored is None else stored)]
         return compose.snapshot(
             settings or self.settings,
             [*commanded, *extra],
-            self.book.policy_accounts(),
+            self.book.policy_accounts() if accounts is None else accounts,
             self._version + 1,
             self.suspended if suspended is None else suspended,
         )
@@ -110,20 +111,31 @@ class PolicyHolder:
         found = judgement or self.judge(snapshot)
         if not (found.closed or (starting and found.may_start)):
             raise PolicyRefused(found)
+        self.proved_at = self.clock.now()
+        self._put(snapshot)
+
+    async def narrow(self, candidate: Snapshot) -> Judgement:
+        """Put in force a snapshot that allows less than the one in force, and return what is wrong with it all the same.
+
+        The proof can fail for something that was so before, such as a container bridge that the host has got meanwhile. That
+        must not keep a revoked right or a suspended account alive.
+        """
+        found = await self.judged(candidate)
+        if found.may_start:
+            self.install(candidate, starting=True, judgement=found)
+        else:
+            self._put(candidate)
+        return found
+
+    def _put(self, snapshot: Snapshot) -> None:
         self._version = snapshot.version
         self._snapshot = snapshot
-        self.proved_at = self.clock.now()
         for tell in self.listeners:
             tell(snapshot)
 
     def force(self, snapshot: Snapshot) -> None:
         """Hold a snapshot that was refused, for commands that look or take rights away. Nothing serves it."""
         self._snapshot = snapshot
-
-    async def accounts_changed(self) -> None:
-        """Take up the account book's new state. An account can widen nothing but itself, and shrinking must never fail."""
-        candidate = self.candidate()
-        self.install(candidate, starting=True, judgement=await self.judged(candidate))
 
     async def judged(self, snapshot: Snapshot, settings: Settings | None = None) -> Judgement:
         """``judge`` in a thread: a proof takes up to half a second, and mail flows on meanwhile."""

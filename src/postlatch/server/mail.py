@@ -375,7 +375,7 @@ class MailHandler:
     def _refuse_message(self, transaction: Transaction, verdict: Refuse | Defer) -> None:
         sender = str(transaction.sender or "<>")
         recipients = [recipient.address.text for recipient in transaction.recipients]
-        self._tell("message.refused", verdict, {"sender": sender, "recipients": recipients})
+        self._tell("message.refused", verdict, {"sender": sender, "recipient": recipients})
         self.drop()
         if self._connection.session.waiting:
             self._connection.session.answer(verdict.reply, close=verdict.close)

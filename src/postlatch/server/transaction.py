@@ -137,7 +137,7 @@ class Transaction:
                 "account": origin.account or "",
                 "tls": origin.tls,
                 "sender": str(self.sender or "<>"),
-                "recipients": [r.address.text or "postmaster" for r in self.recipients],
+                "recipient": [r.address.text or "postmaster" for r in self.recipients],
                 "grants": sorted({f"{reason}:{ref}" for reason, ref in self.payers}),
                 "size": size,
                 "header_message_id": self.header.message_id if self.header else "",

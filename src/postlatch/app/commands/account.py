@@ -5,24 +5,44 @@ from __future__ import annotations
 from typing import Any
 
 from postlatch.accounts import changes
-from postlatch.accounts.names import parse_login
+from postlatch.accounts.names import parse_login, parse_sending
 from postlatch.accounts.records import AccountRecord
 from postlatch.app.answer import Answer, CommandError, good
+from postlatch.app.commands.policy import narrow
 from postlatch.app.operator import operator
+from postlatch.app.policy import PolicyRefused
 from postlatch.app.world import World
 from postlatch.model.events import Event
 from postlatch.policy.replies import rfc3339
+from postlatch.policy.snapshot import Account
 
 
 async def _commit(world: World, operation: Any, event: str, login: str, **fields: str) -> Answer:
+    """Store a change; the policy in force is as before."""
     facts = {"account": login, "operator": operator(), **fields}
     [change] = await world.submit([operation], Event(event, world.now(), facts))
     world.book.apply(change)
-    await world.policy.accounts_changed()
     if change.record is None:
         world.known.forget(login)
         return good("account", login=login, deleted=True)
     return good("account", **_row(change.record))
+
+
+async def _widen(world: World, account: Account, operation: Any, event: str) -> Answer:
+    """Prove first, then store: what is refused must not be there when the relay starts again."""
+    candidate = world.policy.candidate(accounts={**world.book.policy_accounts(), account.login: account})
+    judgement = await world.policy.judged(candidate)
+    if not judgement.may_start:
+        raise PolicyRefused(judgement)
+    answer = await _commit(world, operation, event, account.login)
+    world.policy.install(candidate, starting=True, judgement=judgement)
+    return answer
+
+
+async def _narrow(world: World, operation: Any, event: str, login: str, **fields: str) -> Answer:
+    answer = await _commit(world, operation, event, login, **fields)
+    await narrow(world)
+    return answer
 
 
 def _row(record: AccountRecord) -> dict[str, Any]:
@@ -47,8 +67,10 @@ async def add(world: World, arguments: dict[str, Any]) -> Answer:
     """A new account."""
     login = parse_login(arguments["login"])
     credentials = await world.authenticator.credentials(_password(arguments))
-    operation = changes.add(login, arguments.get("send_as") or (), credentials, world.now())
-    return await _commit(world, operation, "account.added", login)
+    entries = arguments.get("send_as") or ()
+    own = {login} if "@" in login else set()
+    account = Account(login, parse_sending(login, entries) | own)
+    return await _widen(world, account, changes.add(login, entries, credentials, world.now()), "account.added")
 
 
 async def listing(world: World, _arguments: dict[str, Any]) -> Answer:
@@ -68,7 +90,7 @@ async def suspend(world: World, arguments: dict[str, Any]) -> Answer:
     """Stop an account from sending; what it has in the queue is held at its next attempt."""
     login = parse_login(arguments["login"])
     reason = str(arguments.get("why") or "suspended by command")
-    return await _commit(world, changes.suspend(login, reason, world.now()), "account.suspended", login, why=reason)
+    return await _narrow(world, changes.suspend(login, reason, world.now()), "account.suspended", login, why=reason)
 
 
 async def restore(world: World, arguments: dict[str, Any]) -> Answer:
@@ -76,10 +98,14 @@ async def restore(world: World, arguments: dict[str, Any]) -> Answer:
     login = parse_login(arguments["login"])
     password = arguments.get("password")
     credentials = await world.authenticator.credentials(password) if password else None
-    return await _commit(world, changes.restore(login, world.now(), credentials), "account.restored", login)
+    record = world.book.get(login)
+    if record is None:
+        raise CommandError(f"there is no account {login}")
+    account = Account(login, record.for_policy().send_as)
+    return await _widen(world, account, changes.restore(login, world.now(), credentials), "account.restored")
 
 
 async def delete(world: World, arguments: dict[str, Any]) -> Answer:
     """Remove an account; its queued mail is held at its next attempt."""
     login = parse_login(arguments["login"])
-    return await _commit(world, changes.delete(login), "account.deleted", login)
+    return await _narrow(world, changes.delete(login), "account.deleted", login)

@@ -74,6 +74,13 @@ async def _known(world: World, text: str) -> bool | None:
     return known
 
 
+async def narrow(world: World) -> None:
+    """Take up what was taken away, at once and whatever else is wrong; what is wrong is told to the operators."""
+    found = await world.policy.narrow(world.policy.candidate())
+    if not found.may_start and world.relay is not None:
+        world.relay.notices.alert("the policy in force is not closed any more: run postlatch check", {"why": found.first()})
+
+
 def judged(judgement: Judgement) -> dict[str, Any]:
     """The JSON of ``check``."""
     return {

@@ -6,7 +6,7 @@ from typing import Any
 
 from postlatch.app import rights as encoding
 from postlatch.app.answer import UNUSABLE, Answer, CommandError, good
-from postlatch.app.commands.policy import right_rows
+from postlatch.app.commands.policy import narrow, right_rows
 from postlatch.app.operator import operator
 from postlatch.app.policy import Judgement, PolicyRefused
 from postlatch.app.world import World
@@ -76,8 +76,7 @@ async def revoke(world: World, arguments: dict[str, Any]) -> Answer:
     if not done:
         return Answer(UNUSABLE, {}, f"the right {row.name} was revoked already")
     world.policy.stored = [other for other in world.policy.stored if other.name != row.name]
-    candidate = world.policy.candidate()
-    world.policy.install(candidate, starting=True, judgement=await world.policy.judged(candidate))
+    await narrow(world)
     return good("right", name=row.name, revoked=True)
 
 

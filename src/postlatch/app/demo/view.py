@@ -40,7 +40,8 @@ def describe(event: Mapping[str, Any]) -> tuple[str, str, str] | None:
     if shown is None:
         return None
     who = event.get("account") or event.get("client") or event.get("listener") or ""
-    to = event.get("recipient") or ", ".join(event.get("recipients") or [])
+    named = event.get("recipient") or ""
+    to = ", ".join(named) if isinstance(named, list) else named
     arrow = f" -> {to}" if to else ""
     reason = event.get("why") or event.get("reply") or event.get("result") or ""
     if event["event"] == "message.accepted":
