@@ -20,7 +20,8 @@ from postlatch.cli.output import to_json
 from postlatch.cli.text import Line, Table, clean, present
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a script is started with it ignored
 from postlatch.cli.backend import Answer
 from postlatch.cli.build import build_cli
 
