@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
 from typing import cast
 
@@ -117,12 +118,23 @@ class TcpServer(asyncio.Protocol):
             self.transport.close()
 
 
+async def _listen(loop: asyncio.AbstractEventLoop) -> tuple[asyncio.DatagramTransport, Server, asyncio.Server]:
+    """One port for both protocols; the system gives one that is free for UDP, and TCP may have it already."""
+    for _ in range(50):
+        udp, server = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
+        try:
+            port = udp.get_extra_info("sockname")[1]
+            return udp, server, await loop.create_server(partial(TcpServer, server), "127.0.0.1", port)
+        except OSError:
+            udp.close()
+    raise OSError("no port is free for UDP and TCP")
+
+
 @asynccontextmanager
 async def running(clock: FakeClock, lifetime: float = 1.0) -> AsyncIterator[tuple[DnsResolver, Server]]:
     loop = asyncio.get_running_loop()
-    udp, server = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
+    udp, server, tcp = await _listen(loop)
     port = udp.get_extra_info("sockname")[1]
-    tcp = await loop.create_server(lambda: TcpServer(server), "127.0.0.1", port)
     try:
         yield DnsResolver.of_servers([f"127.0.0.1:{port}"], clock, lifetime=lifetime), server
     finally:

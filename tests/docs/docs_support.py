@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from postlatch.testing.source import parse
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "postlatch"
@@ -72,7 +74,7 @@ def names(cell: str) -> list[str]:
 def dangers(folder: str, pattern: str = "*.py") -> Iterator[tuple[str, str]]:
     """(file and line, sentence) of each danger in a room: ``Danger(key, …)``, ``danger(…)``, ``problem(…, danger=True)``."""
     for path in sorted((SOURCE / folder).glob(pattern)):
-        tree = ast.parse(path.read_text("utf-8"))
+        tree = parse(path)
         before = 0  # the line of the danger before
         for call in sorted((node for node in ast.walk(tree) if isinstance(node, ast.Call)), key=lambda node: node.lineno):
             if (message := _danger_message(call)) is None:
@@ -85,7 +87,7 @@ def dangers(folder: str, pattern: str = "*.py") -> Iterator[tuple[str, str]]:
 def alerts() -> Iterator[tuple[str, str]]:
     """(file and line, sentence) of each alert that the program raises."""
     for path in sorted(SOURCE.rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
+        tree = parse(path)
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             if _called(call) in {"alert", "_alert"} and call.args:
                 for message in _choices(call.args[0]):

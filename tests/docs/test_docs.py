@@ -25,6 +25,7 @@ from postlatch.settings.kinds import Place, of_field
 from postlatch.settings.limits import LimitSettings
 from postlatch.settings.reference import toml
 from postlatch.settings.tree import Settings
+from postlatch.testing.source import parse
 from postlatch.web.metrics import METRICS
 
 sys.path.append(str(ROOT / "script"))
@@ -265,7 +266,7 @@ def test_every_public_fake_and_peer_is_documented() -> None:
     public = [
         node.name
         for path in (SOURCE / "testing").rglob("*.py")
-        for node in ast.parse(path.read_text("utf-8")).body
+        for node in parse(path).body
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
     ]
     assert len(public) > 10

@@ -15,6 +15,7 @@ from running_support import (
     queue_id,
     states,
     submit,
+    with_ports,
 )
 
 from postlatch.testing.running import ACCOUNT, PASSWORD, RunningRelay

@@ -16,6 +16,7 @@ from postlatch.policy import expect
 from postlatch.policy.decide import decide_connection, decide_message, decide_recipient, decide_sender, expand
 from postlatch.policy.prove import REAL, Decider, prove
 from postlatch.policy.snapshot import Account, Listener, Right, Snapshot
+from postlatch.testing.source import parse
 
 
 def test_the_sample_policy_is_proved_closed() -> None:
@@ -98,7 +99,7 @@ CONFIGURED = {"Snapshot", "Right", "LocalDomain", "RelayDomain"}
 
 
 def test_the_second_opinion_shares_no_code_with_the_rules() -> None:
-    tree = ast.parse(Path(expect.__file__).read_text("utf-8"))
+    tree = parse(Path(expect.__file__))
     imported = {
         node.module: {alias.name for alias in node.names} for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
     }
@@ -108,7 +109,7 @@ def test_the_second_opinion_shares_no_code_with_the_rules() -> None:
 
 
 def test_the_second_opinion_reads_configured_fields_only() -> None:
-    tree = ast.parse(Path(expect.__file__).read_text("utf-8"))
+    tree = parse(Path(expect.__file__))
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     made_for_the_rules = {"classify", "right", "rights_of", "first_domain", "sender_keys", "recipient_keys", "key"}
     assert not used & made_for_the_rules
