@@ -19,7 +19,6 @@ from postlatch.policy.replies import limit_reply
 from postlatch.server import charges
 from postlatch.server.headers import read_facts
 from postlatch.server.refusals import tell
-from postlatch.server.trace import missing_fields, protocol_name, received_field
 from postlatch.server.transaction import AcceptedRecipient, Origin, Transaction
 from postlatch.smtp import events as ev
 from postlatch.spool.spool import SpoolError
@@ -228,41 +227,13 @@ class MailHandler:
         collector, draft = transaction.collector, transaction.draft
         assert draft is not None
         transaction.header = header = read_facts(collector.block)
-        draft.write(self._trace(transaction, draft.message_id))
-        if transaction.origin.account is not None:
-            draft.write(self._missing(transaction, draft.message_id))
+        draft.write(transaction.stamp(self._services.snapshot.hostname, draft.message_id))
         block = collector.block
         if block and not block.endswith(b"\r\n"):
             block += b"\r\n"
         draft.write(block + b"\r\n" + collector.rest)
         collector.block = collector.rest = b""
         draft.utf8_headers = header.eight_bit
-
-    def _trace(self, transaction: Transaction, message_id: int) -> bytes:
-        origin = transaction.origin
-        return received_field(
-            hostname=self._services.snapshot.hostname,
-            helo=origin.helo,
-            client=origin.client_text,
-            protocol=protocol_name(
-                esmtp=origin.esmtp,
-                tls=origin.tls,
-                authenticated=origin.account is not None,
-                utf8=transaction.params.smtputf8,
-            ),
-            queue_id=format_id(message_id),
-            recipient=transaction.recipients[0].address.text if len(transaction.recipients) == 1 else None,
-            now=transaction.received_at,
-        )
-
-    def _missing(self, transaction: Transaction, message_id: int) -> bytes:
-        assert transaction.header is not None
-        return missing_fields(
-            transaction.header.names,
-            hostname=self._services.snapshot.hostname,
-            queue_id=format_id(message_id),
-            now=transaction.received_at,
-        )
 
     def on_body_end(self, event: ev.BodyEnd) -> None:
         """Judge the whole message, then commit it; 250 only after the commit."""

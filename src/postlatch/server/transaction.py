@@ -16,6 +16,7 @@ from postlatch.policy.grant import RelayGrant
 from postlatch.server.charges import payer_charges
 from postlatch.server.headers import HeaderCollector, HeaderFacts
 from postlatch.server.services import LimitRules, Services
+from postlatch.server.trace import missing_fields, protocol_name, received_field
 from postlatch.spool.contract import SpoolError
 from postlatch.spool.spool import Draft
 
@@ -106,6 +107,25 @@ class Transaction:
                 grants.append(recipient.verdict.grant)
                 named.append(recipient.address)
         return rows, grants, named
+
+    def stamp(self, hostname: str, message_id: int) -> bytes:
+        """The fields that the relay puts before the header: Received, and for an account Date and Message-ID if missing."""
+        origin, queue_id = self.origin, format_id(message_id)
+        protocol = protocol_name(
+            esmtp=origin.esmtp, tls=origin.tls, authenticated=origin.account is not None, utf8=self.params.smtputf8
+        )
+        received = received_field(
+            hostname=hostname,
+            helo=origin.helo,
+            client=origin.client_text,
+            protocol=protocol,
+            queue_id=queue_id,
+            recipient=self.recipients[0].address.text if len(self.recipients) == 1 else None,
+            now=self.received_at,
+        )
+        if origin.account is None or self.header is None:
+            return received
+        return received + missing_fields(self.header.names, hostname=hostname, queue_id=queue_id, now=self.received_at)
 
     def envelope(self, rows: Sequence[EnvelopeRecipient]) -> Envelope:
         """The envelope to store."""
