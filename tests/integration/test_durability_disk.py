@@ -123,15 +123,21 @@ def test_without_inodes_large_mail_is_a_452_and_mailboxes_wait(tmp_path: Path) -
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit (util-linux) is not installed")
+def _greeting(stack: contextlib.ExitStack, port: int) -> bytes:
+    """The first octets that a client gets; none if it is turned away, or left waiting in the kernel's backlog."""
+    client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=1))
+    try:
+        return client.recv(3)
+    except TimeoutError:
+        return b""
+
+
 def test_without_file_descriptors_clients_are_turned_away_and_served_later(tmp_path: Path) -> None:
     relay = RunningRelay(tmp_path, with_ports(SAFE)[0])
     relay.start(prefix=("prlimit", "--nofile=70:70"))
     try:
         with contextlib.ExitStack() as stack:
-            greetings = [
-                stack.enter_context(socket.create_connection(("127.0.0.1", relay.port("mx")), timeout=5)).recv(3)
-                for _ in range(90)
-            ]
+            greetings = [_greeting(stack, relay.port("mx")) for _ in range(90)]
         assert greetings[0] == b"220"
         assert set(greetings[-20:]) <= {b"", b"421"}
         eventually(lambda: takes_mail(relay), "mail to be taken again")
