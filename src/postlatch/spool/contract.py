@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Destination, GrantReason, IPAddress, RecipientParams, Role, SenderParams
+from postlatch.spool.priority import NORMAL
 
 
 class SpoolError(Exception):
@@ -43,6 +44,7 @@ class StoredMessage:
     kind: str = ""
     eight_bit: bool = False  # the body holds octets above 127
     utf8_headers: bool = False  # the header block does
+    priority: int = NORMAL  # or URGENT or BULK (`spool.priority`)
 
 
 @dataclass(frozen=True, slots=True)
