@@ -48,6 +48,11 @@ class _Session:
                     taken = Taken(line)
                 elif verb == b"RCPT":
                     taken.recipients.append(line)
+                    self._say(self._sink.refuse or b"250 2.0.0 OK\r\n")
+                    continue
+                elif verb == b"DATA" and self._sink.refuse:
+                    self._say(b"554 5.5.1 no valid recipients\r\n")
+                    continue
                 elif verb == b"DATA":
                     self._take(taken)
                     continue
@@ -86,6 +91,7 @@ class RecordingSink:
 
     def __init__(self) -> None:
         self.messages: list[Taken] = []
+        self.refuse = b""  # the reply to every recipient, if it is not 250
         self._sessions: list[_Session] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"smtp://127.0.0.1:{self._socket.getsockname()[1]}"

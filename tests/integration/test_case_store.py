@@ -163,6 +163,7 @@ def test_without_memory_clients_are_put_off_or_cut_off_and_what_was_taken_is_kep
         if relay.children().get("relay") == pid:
             subprocess.run([prlimit, "--pid", str(pid), "--as=unlimited:"], check=True)
         eventually(lambda: accepts(relay, "mended"), "mail to be taken again", 60)
+        assert relay.run("queue", "retry").returncode in {0, 1}  # an attempt for which there was no memory waits for minutes
         taken = [f"tight-{number}" for number, text in answers.items() if text.startswith("250")]
         wait_until(lambda: all(holds(relay, BOB, token) for token in [*taken, "mended"]), 60, "what was taken")
 
@@ -185,23 +186,31 @@ def test_a_locked_store_is_a_451_for_everybody_and_nothing_is_relayed(relay: Run
     wait_until(lambda: holds(relay, BOB, "after"), 30, "a delivery")
 
 
-@pytest.mark.parametrize("how", ["removed", "replaced", "moved"])
+@pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_a_store_that_is_taken_away_under_a_running_relay_accepts_nothing_more(relay: RunningRelay, how: str) -> None:
-    """Somebody removes, moves or replaces the database's file: 451 and an alert, no 250 into a file that nobody will find."""
-    assert accepts(relay, "before")
-    wait_until(lambda: holds(relay, BOB, "before"), 30, "the first")
-    database = relay.data / "postlatch.db"
-    if how == "removed":
-        database.unlink()
-    elif how == "moved":
-        database.rename(database.with_name("moved.db"))
-    else:
-        copy = database.with_name("copy.db")
+    """Somebody removes, moves or replaces the database's file: 451, and the log says so; put back, all goes on.
+
+    SQLite itself would go on writing into the file that nobody can find any more, and it would be gone with the process.
+    """
+    kept = queue_id(answer(relay, "kept", CAROL))
+    database, moved = relay.data / "postlatch.db", relay.data / "moved.db"
+    os.link(database, moved)
+    if how == "replaced":
+        copy = relay.data / "copy.db"
         shutil.copyfile(database, copy)
         copy.replace(database)
+    else:
+        database.unlink()
     eventually(lambda: answer(relay, "lost").startswith("451 4.3.0 "), "a refusal", 30)
     assert answer(relay, "lost again").startswith("451 4.3.0 ")
-    assert "is not the file that" in relay.read_log() or "another file" in relay.read_log()
+    assert f"{database} was moved, removed or replaced while it was in use" in relay.read_log()
+    moved.replace(database)
+    eventually(lambda: accepts(relay, "back"), "mail to be taken again", 30)
+    wait_until(lambda: holds(relay, BOB, "back"), 30, "a delivery")
+    assert kept in {row["message_id"] for row in rows(relay)}
+    relay.kill()
+    relay.start()
+    assert kept in {row["message_id"] for row in rows(relay)}
 
 
 # Damage
@@ -213,35 +222,7 @@ def queue_of(relay: RunningRelay, count: int) -> list[str]:
         return [queue_id(submit(session, f"waiting-{n}", STRANGER, CAROL, f"body {n} " * 200)) for n in range(count)]
 
 
-def test_a_damaged_database_is_never_begun_afresh_and_what_can_be_read_is_saved(tmp_path: Path) -> None:
-    """A start on a damaged file ends with status 2 and names the command; `salvage` makes a new file with the queue on hold.
-
-    The beginning of the file is overwritten, as when a disk lost its first sectors: of 40 messages most are still there.
-    """
-    relay = RunningRelay(tmp_path, with_ports(SAFE + LATE)[0])
-    relay.start()
-    sent = queue_of(relay, 40)
-    relay.stop()
-    database, saved = relay.data / "postlatch.db", relay.data / "saved.db"
-    whole = database.read_bytes()
-    damaged = b"\xff" * 4096 + whole[4096:]
-    database.write_bytes(damaged)
-    with pytest.raises(RuntimeError, match="status 2"):
-        relay.start()
-    assert "postlatch salvage" in relay.read_log()
-    assert database.read_bytes() == damaged
-    done = relay.run("salvage", "--to", str(saved))
-    assert done.returncode in {0, 1}, done.stderr
-    database.unlink()
-    saved.rename(database)
-    with relay:
-        kept = {row["message_id"] for row in rows(relay, "--state", "held")}
-        assert kept <= set(sent)
-        assert len(kept) > 30
-        assert accepts(relay, "on")
-
-
-@pytest.mark.parametrize("place", [0.0, 0.15, 0.4, 0.65, 0.9])
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.7])
 def test_a_flipped_page_anywhere_keeps_its_queue_or_does_not_start(tmp_path: Path, place: float) -> None:
     """Either the start says what is damaged (status 2), or the relay runs with its queue; never with an empty new one."""
     relay = RunningRelay(tmp_path, with_ports(SAFE + LATE)[0])

@@ -125,6 +125,8 @@ class Acceptor:
             client.close()
         except asyncio.CancelledError:
             client.close()
+            if connection in self._registry:  # cancelled right behind connection_made(), uvloop tells nobody of the end
+                connection.connection_lost(None)
             raise
         finally:
             if not connection.made:

@@ -19,6 +19,7 @@ from postlatch.model.events import Event
 from postlatch.store.database import StoreError
 from postlatch.store.faults import is_busy, is_disk_full, is_lost
 from postlatch.store.merging import run_together
+from postlatch.store.place import Place
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -120,6 +121,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
         self._connection = self._connect()
+        self._place = Place(self._connection)
         self._failure = None
         threading.Thread(target=self._main, name="postlatch-writer", daemon=True).start()
 
@@ -285,13 +287,13 @@ class Writer:
             self._transact([submission], outcomes)
 
     def _together(self, connection: sqlite3.Connection, batch: list[_Submission]) -> Sequence[_Outcome]:
-        with _Transaction(connection):
+        with _Transaction(connection, self._place):
             results = run_together(connection, [submission.operations for submission in batch])
             self._seal_all(connection, batch)
         return results
 
     def _with_savepoints(self, connection: sqlite3.Connection, batch: list[_Submission]) -> Sequence[_Outcome]:
-        with _Transaction(connection):
+        with _Transaction(connection, self._place):
             outcomes = [_run_in_savepoint(connection, submission) for submission in batch]
             good = [s for s, outcome in zip(batch, outcomes, strict=True) if not isinstance(outcome, Exception)]
             self._seal_all(connection, good)
@@ -329,6 +331,7 @@ class Writer:
             self._loop.call_soon_threadsafe(self._resolve, batch, outcomes)
 
     def _tried(self) -> sqlite3.Connection:
+        self._place.check()
         connection = self._connect()
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -343,10 +346,11 @@ class Writer:
 class _Transaction:
     """BEGIN to COMMIT. Raises WriteFailed (undone, the connection is good), _Lost, or what the block raised (undone)."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_place")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, place: Place) -> None:
         self._connection = connection
+        self._place = place
 
     def __enter__(self) -> None:
         try:
@@ -369,6 +373,9 @@ class _Transaction:
     def _commit(self) -> None:
         try:
             self._connection.execute("COMMIT")
+            self._place.check()
+        except StoreError as error:
+            raise _Lost(WriteFailed(str(error), unknown=True)) from error
         except sqlite3.Error as error:
             if not is_disk_full(error):
                 raise _Lost(WriteFailed(str(error), unknown=True)) from error
