@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final
 
 from postlatch.delivery.config import DeliveryConfig, Route, RouteKind
 from postlatch.delivery.contract import (
@@ -32,15 +32,21 @@ HOPS_REPLY = "554 5.4.6 this message has passed this host too often"
 SILENT_REPLY = "451 4.5.0 the next hop gave no answer for this recipient"
 
 
-class Carried(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Carried:
     """One attempt for each recipient, in order. ``header``: of the message, where it was looked at.
 
     ``fault`` is the reply of a hop that could not be reached, else empty.
     """
 
-    attempts: list[Attempt]
-    header: bytes | None = None
-    fault: str = ""
+    attempts: Final[list[Attempt]]
+    header: Final[bytes | None]
+    fault: Final[str]
+
+    def __init__(self, attempts: list[Attempt], header: bytes | None = None, fault: str = "") -> None:
+        self.attempts = attempts
+        self.header = header
+        self.fault = fault
 
 
 class Carrier:

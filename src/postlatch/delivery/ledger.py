@@ -139,4 +139,4 @@ def _reopened(claim: Claim, ending: Ending, at: float) -> Ending:
     """The same ending without its report: a bounce is judged again later, and a delay notice stays due."""
     if ending.outcome.kind is OutcomeKind.BOUNCED:
         return defer(claim.message, ending.recipient, ending.attempt, at)
-    return ending._replace(outcome=replace(ending.outcome, warned=ending.recipient.warned))
+    return replace(ending, outcome=replace(ending.outcome, warned=ending.recipient.warned))

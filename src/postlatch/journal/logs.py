@@ -32,7 +32,6 @@ LEVELS: Mapping[str, str] = {
 _INFO = 20
 _GATHERED = 1000  # lines
 _PADDED = {level: f"{level:<7}" for level in ("debug", "info", "warning", "error", "critical")}
-_EMPTY = (None, "")  # fields that say nothing are left out of a line for people
 _BARE = re.compile(r"[A-Za-z0-9@.:/+_<>\[\]-]+")  # nothing that could be taken for a space, a quote or another field
 
 
@@ -66,7 +65,22 @@ class _Output:
         except (OSError, ValueError):  # ValueError: the stream is closed
             return
 
-    debug = info = warning = error = critical = write  # what structlog calls
+    # What structlog calls.
+
+    def debug(self, line: str) -> None:
+        self.write(line)
+
+    def info(self, line: str) -> None:
+        self.write(line)
+
+    def warning(self, line: str) -> None:
+        self.write(line)
+
+    def error(self, line: str) -> None:
+        self.write(line)
+
+    def critical(self, line: str) -> None:
+        self.write(line)
 
 
 _output = _Output()
@@ -125,7 +139,9 @@ def _json_line(at: float, level: str, name: str, fields: Mapping[str, Any]) -> s
 
 def _console_line(at: float, level: str, name: str, fields: Mapping[str, Any]) -> str:
     parts = [when_exactly(at), _PADDED.get(level, level), _name(name)]
-    parts += [f"{_name(field)}={_shown(value)}" for field, value in fields.items() if value not in _EMPTY]
+    for field, value in fields.items():
+        if value is not None and value != "":  # what says nothing is left out of a line for people
+            parts.append(f"{_name(field)}={_shown(value)}")
     return " ".join(parts)
 
 
@@ -137,5 +153,10 @@ def _name(text: str) -> str:
 def _shown(value: object) -> str:
     """A value as it is if that is clear, else as JSON."""
     if isinstance(value, str):
-        return value if _BARE.fullmatch(value) else to_json(value)
+        return _shown_text(value)
     return str(value) if type(value) is int else to_json(value)
+
+
+@lru_cache(maxsize=4096)  # listeners, clients, senders, rules, replies: most are seen again and again
+def _shown_text(text: str) -> str:
+    return text if _BARE.fullmatch(text) else to_json(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Final
 
 import idna
 
@@ -39,7 +40,7 @@ class AddressError(ValueError):
         self.non_ascii = non_ascii
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Address:
     """A mailbox.
 
@@ -48,9 +49,14 @@ class Address:
     ``text`` is the address exactly as it was received, for passing on. Compare mailboxes with ``key``.
     """
 
-    local: str
-    domain: str
-    text: str
+    local: Final[str]
+    domain: Final[str]
+    text: Final[str]
+
+    def __init__(self, local: str, domain: str, text: str) -> None:
+        self.local = local
+        self.domain = domain
+        self.text = text
 
     @property
     def is_literal(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from email.utils import getaddresses
+from typing import Final
 
 from postlatch.model.address import Address, AddressError, parse_address
 from postlatch.model.headers import Header, split_headers
@@ -12,16 +13,32 @@ from postlatch.model.headers import Header, split_headers
 MAX_HEADER = 262_144  # octets; Postfix cuts at 102,400, the largest real ones seen are about half of this
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class HeaderFacts:
     """What the header says. ``header_from`` is None when a From field is absent or does not parse."""
 
-    header_from: tuple[Address, ...] | None
-    from_count: int
-    received_count: int
-    message_id: str
-    names: set[bytes]
-    eight_bit: bool
+    header_from: Final[tuple[Address, ...] | None]
+    from_count: Final[int]
+    received_count: Final[int]
+    message_id: Final[str]
+    names: Final[set[bytes]]
+    eight_bit: Final[bool]
+
+    def __init__(
+        self,
+        header_from: tuple[Address, ...] | None,
+        from_count: int,
+        received_count: int,
+        message_id: str,
+        names: set[bytes],
+        eight_bit: bool,
+    ) -> None:
+        self.header_from = header_from
+        self.from_count = from_count
+        self.received_count = received_count
+        self.message_id = message_id
+        self.names = names
+        self.eight_bit = eight_bit
 
 
 class HeaderCollector:
