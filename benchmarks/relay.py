@@ -1,141 +1,90 @@
-"""End-to-end relay rate beside Postfix, in one run: client → server (durable) → next hop, 4 KB messages.
+"""End-to-end relay rate: client → server (durable) → next hop, 4 KB messages, over kept connections and one a connection.
 
-Both servers relay from loopback to the same kind of sink, Postfix's own C tools send and count, rounds are interleaved, and
-medians are compared as a ratio. Postlatch runs with its guard rails on: a right with limits, the proof, the journal.
+Every server relays from loopback to the same kind of sink; Postfix's own C tools send and count. Postlatch runs with its guard
+rails on: a right with limits, the proof, the journal.
 
-    python benchmarks/relay.py [--messages 5000] [--rounds 5] [--sessions 50] [--size 4096] [--one-per-connection] [--json]
+    python benchmarks/relay.py [--one-per-connection | --kept] [--messages 5000] [--rounds 5] [--sessions 50] [--json]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from postlatch.testing.peers.postfix import Postfix
+from bench import rivals
+from bench.command import run_alone
+from bench.figures import OURS, THEIRS, Aim, Plan, Row
+from bench.servers import RECIPIENT, SENDER, Postlatch, postfix
 from postlatch.testing.peers.sink import CountingSink, send_load
-from postlatch.testing.running import RunningRelay
 
-_CONFIG = """\
-hostname = "bench.postlatch.test"
-data_dir = "data"
-
-[[listeners]]
-name = "relay"
-address = "127.0.0.1:0"
-role = "relay"
-
-[domains."example.com"]
-deliver = "maildir:data/mail"
-recipients = ["alice"]
-
-[[rights]]
-name = "bench"
-networks = ["127.0.0.1/32"]
-listeners = ["relay"]
-owner = "ops@example.com"
-expires = 2099-12-31
-senders = ["@example.com"]
-masked = "the benchmark's own client on loopback"
-limits = { messages = ["100000000/day", "1000000/minute"], recipients = ["100000000/day"] }
-
-[limits.client]
-connections = 1000
-commands = ["100000000/minute"]
-
-[outbound.routes]
-"elsewhere.example" = "smtp://127.0.0.1:SINK"
-
-[alerts]
-to = ["alice@example.com"]
-
-[http]
-address = "127.0.0.1:0"
-"""
+_SLOW = 3  # the others get a third of the messages, so that a round does not wait for them
 
 
-@contextmanager
-def postlatch(folder: Path, sink: CountingSink) -> Iterator[int]:
-    """Start Postlatch relaying to ``sink``; yields its port."""
-    with RunningRelay(folder, _CONFIG.replace("SINK", str(sink.port)), certificate=False) as relay:
-        yield relay.port("relay")
+def measure(plan: Plan) -> list[Row]:
+    """Both ways."""
+    return [*measure_kept(plan), *measure_each(plan)]
 
 
-def measure(port: int, sink: CountingSink, options: argparse.Namespace) -> tuple[float, float]:
-    """(accepted, relayed) messages a second of one round."""
+def measure_kept(plan: Plan) -> list[Row]:
+    """Kept connections, beside all peers."""
+    relayed = Row("relayed", "Relayed end to end, kept connections", "messages/s", Aim(5))
+    accepted = Row("accepted", "Accepted meanwhile, kept connections", "messages/s")
+    _measure(plan, relayed, accepted, plan.count(5000), keep=True, peers=plan.peers)
+    return [relayed, accepted]
+
+
+def measure_each(plan: Plan) -> list[Row]:
+    """One message a connection, beside Postfix."""
+    relayed = Row("relayed_each", "Relayed end to end, one message a connection", "messages/s", Aim(4))
+    accepted = Row("accepted_each", "Accepted meanwhile, one message a connection", "messages/s")
+    _measure(plan, relayed, accepted, plan.count(3000), keep=False, peers=False)
+    return [relayed, accepted]
+
+
+def _measure(plan: Plan, relayed: Row, accepted: Row, messages: int, *, keep: bool, peers: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="postlatch-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        ours, theirs = stack.enter_context(CountingSink()), stack.enter_context(CountingSink())
+        port = stack.enter_context(Postlatch(folder / OURS, next_hop=ours.port)).port("relay")
+        send = partial(run_round, plan, keep=keep, keys=(accepted.key, relayed.key))
+        turns: dict[str, Callable[[], Mapping[str, float]]] = {
+            OURS: partial(send, port, ours, messages=messages),
+            THEIRS: partial(send, stack.enter_context(postfix(folder / THEIRS, theirs.port)).port, theirs, messages=messages),
+        }
+        if peers:
+            relayed.absent = rivals.absent()
+            relayed.notes += rivals.NOTES
+            for rival in {"haraka", "aiosmtpd"} - set(relayed.absent):
+                sink = stack.enter_context(CountingSink())
+                turns[rival] = partial(send, rivals.start(stack, folder, rival, sink.port), sink, messages=messages // _SLOW)
+        plan.take_turns(turns, {row.key: row for row in (relayed, accepted)})
+
+
+def run_round(
+    plan: Plan, port: int, sink: CountingSink, *, messages: int, keep: bool, keys: tuple[str, str]
+) -> dict[str, float]:
+    """Messages a second of one round: accepted, and relayed until the last one is at the sink."""
     before = sink.messages
     started = time.monotonic()
-    send_load(
-        port,
-        messages=options.messages,
-        sessions=options.sessions,
-        size=options.size,
-        sender="alice@example.com",
-        recipient="bob@elsewhere.example",
-        keep=not options.one_per_connection,
-    )
+    send_load(port, messages=messages, sessions=plan.sessions, size=plan.size, sender=SENDER, recipient=RECIPIENT, keep=keep)
     accepted = time.monotonic()
-    last = sink.wait_for(before + options.messages, 300)
-    return options.messages / (accepted - started), options.messages / (last - started)
+    last = sink.wait_for(before + messages, 300)
+    return {keys[0]: messages / (accepted - started), keys[1]: messages / (last - started)}
 
 
-def run(options: argparse.Namespace) -> dict[str, object]:
-    """Interleaved rounds; the first of each server is a warm-up and is not counted."""
-    rates: dict[str, list[tuple[float, float]]] = {"postlatch": [], "postfix": []}
-    with tempfile.TemporaryDirectory(prefix="postlatch-bench-") as name, ExitStack() as stack:
-        ours, theirs = stack.enter_context(CountingSink()), stack.enter_context(CountingSink())
-        ports = {
-            "postlatch": (stack.enter_context(postlatch(Path(name) / "postlatch", ours)), ours),
-            "postfix": (
-                stack.enter_context(Postfix(Path(name) / "postfix", {"relayhost": f"[127.0.0.1]:{theirs.port}"})).port,
-                theirs,
-            ),
-        }
-        for number in range(options.rounds + 1):
-            for server, (port, sink) in ports.items():
-                figures = measure(port, sink, options)
-                if number:
-                    rates[server].append(figures)
-    medians = {s: [round(statistics.median(f[i] for f in figures), 1) for i in (0, 1)] for s, figures in rates.items()}
-    return {
-        "schema": "postlatch.benchmark/1",
-        "what": f"{options.messages} messages of {options.size} octets, {options.sessions} sessions, "
-        + ("one message a connection" if options.one_per_connection else "kept connections"),
-        "rounds": options.rounds,
-        "cores": os.cpu_count(),
-        "accepted_per_second": {s: m[0] for s, m in medians.items()},
-        "relayed_per_second": {s: m[1] for s, m in medians.items()},
-        "ratio_accepted": round(medians["postlatch"][0] / medians["postfix"][0], 2),
-        "ratio_relayed": round(medians["postlatch"][1] / medians["postfix"][1], 2),
-        "all_relayed": {s: [round(f[1], 1) for f in figures] for s, figures in rates.items()},
-    }
-
-
-def main() -> None:
-    """Parse, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--sessions", type=int, default=50)
-    parser.add_argument("--size", type=int, default=4096)
-    parser.add_argument("--one-per-connection", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    result = run(options)
-    if options.json:
-        print(json.dumps(result))
-        return
-    print(f"{result['what']}, {result['cores']} cores, medians of {result['rounds']}")
-    for name in ("accepted_per_second", "relayed_per_second"):
-        print(f"  {name}: {result[name]}")
-    print(f"  ratio accepted {result['ratio_accepted']}, relayed end to end {result['ratio_relayed']} (Postlatch / Postfix)")
+def _main() -> int:
+    arguments = sys.argv[1:]
+    for flag, chosen in {"--one-per-connection": measure_each, "--kept": measure_kept}.items():
+        if flag in arguments:
+            arguments.remove(flag)
+            return run_alone(chosen, __doc__, arguments)
+    return run_alone(measure, __doc__, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(_main())

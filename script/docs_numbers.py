@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from postlatch.accounts.authenticator import AuthSettings
 from postlatch.app import clock, disk, housekeeping, notices, relay, supervisor
 from postlatch.app.commands import ban
-from postlatch.delivery import callout, mx, targets
+from postlatch.delivery import admission, callout, hosts, line, mx, outlook, pauses, targets
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.schedule import RetryPolicy
 from postlatch.limits.clients import WIDE_FACTOR
@@ -82,9 +82,9 @@ def _messages() -> list[Number]:
         Number("Header of a message", _octets(MAX_HEADER), "beyond, the message is refused (552 5.3.4)"),
         Number("Body kept in the database", _octets(INLINE_LIMIT), "larger ones are files under `bodies/`"),
         Number(
-            "Disk space kept free",
-            f"{_octets(_of(disk, 'RESERVE'))}, at most {_of(disk, 'SHARE'):.0%} of the disk",
-            "for the journal and for you; below, MAIL is answered 452 4.3.1",
+            "Most that `overload.disk_free` and `overload.inodes_free` keep",
+            f"{_of(disk, 'SHARE'):.0%} of the disk",
+            "so that the defaults fit a small disk; below, MAIL is answered 452 4.3.1",
         ),
     ]
 
@@ -100,6 +100,29 @@ def _delivery() -> list[Number]:
             f"{config.start_per_destination}, growing to {config.max_per_destination}",
             "in all: `outbound.max_connections`",
         ),
+        Number(
+            "Rest of a host that does not answer",
+            ", ".join(_time(seconds) for seconds in hosts.RESTS),
+            f"after the first, second … failure; at most {_time(hosts.LONGEST_OF_ROUTE)} for a host of a route",
+        ),
+        Number("Failures until it is parked", str(hosts.PARKED_AFTER), "then nothing waits for it in memory"),
+        Number(
+            "Share of the deliveries at once of hosts not tried yet; of hosts that have failed",
+            "a half; a quarter",
+            "dead destinations do not hold up the others",
+        ),
+        Number("Turns of urgent, normal and bulk mail", ", ".join(map(str, line.SHARES)), "while there is too much of all"),
+        Number(
+            "Silent next hops until the own network is taken to be down",
+            f"{outlook.SILENT_HOSTS} in {_time(outlook.SILENT_SECONDS)} or more, and no answer",
+            "nothing is counted then, and a few probes go out",
+        ),
+        Number(
+            "Mail that is due is let in at first at",
+            f"{admission.START:.0f} messages a second",
+            f"one more for each success; {admission.FLOOR:.0f} while nothing can be reached",
+        ),
+        Number("An old pause is an alert after", _time(pauses.ALERT_AFTER), "and again each day"),
         Number("MX hosts of a domain that are looked at", str(mx.MAX_HOSTS), "the best ones"),
         Number("Addresses tried in one attempt", str(targets.MAX_TARGETS), "the next attempt shuffles anew"),
     ]

@@ -28,7 +28,7 @@ explain every command; `postlatch --version` prints the version.
 
 While the relay runs, a command goes to it through the socket `control.sock` in `data_dir`, which only the relay's user and root
 may open. While it does not run, the command opens the database itself, under the same lock. The result is the same.
-`init`, `check`, `serve` and `demo` never ask the relay; `restore` wants it stopped.
+`init`, `check`, `serve` and `demo` never ask the relay; `restore` and `salvage` want it stopped.
 
 ## Exit status
 
@@ -89,6 +89,9 @@ STATUSES: dict[str, dict[int, str]] = {
         2: "there is no such right, or it is in the configuration: change it there and reload",
     },
     "right.revoke": {0: "revoked", 2: "there is no such right, or it is in the configuration: change it there and reload"},
+    "destination.list": {0: "printed, also if there is none"},
+    "destination.pause": {0: "paused", 2: "it is paused already, or is no destination"},
+    "destination.resume": {0: "resumed", 2: "it is neither paused nor parked, or is no destination"},
     "queue.list": {0: "printed, also if there is none"},
     "queue.show": {0: "printed", 1: "one of the IDs is not in the queue", 2: "one of them is no ID"},
     "queue.hold": {0: "at least one recipient changed", 1: "none did"},
@@ -99,12 +102,18 @@ STATUSES: dict[str, dict[int, str]] = {
     "journal.tail": {0: "printed", 130: "interrupted while following"},
     "journal.search": {0: "found", 1: "nothing found", 2: "there is no such event, or the client is no address"},
     "journal.export": {0: "printed", 130: "interrupted"},
+    "journal.key": {0: "printed", 2: "there is no key yet, or it cannot be written"},
     "journal.verify": {0: "intact; findings are worth reading", 1: "something was changed, removed or damaged"},
     "ban.add": {0: "in force", 2: "too wide, or this machine itself"},
     "ban.list": {0: "printed, also if there is none"},
     "ban.remove": {0: "lifted", 2: "it is not banned"},
     "backup": {0: "written", 2: "the file is there already, or cannot be written"},
     "restore": {0: "restored", 2: "`data_dir` is not empty, or the backup is not whole"},
+    "salvage": {
+        0: "everything was saved",
+        1: "saved, but not all of it could be read: the report in `quarantine` lists what is missing",
+        2: "nothing could be read, the new file exists already, or the relay runs",
+    },
 }
 
 # What no single field says.
@@ -115,10 +124,20 @@ NOTES: dict[str, str] = {
     "removed at the end. Without a terminal it prints plain lines.",
     "account.add": "Without `--password-stdin` the password is asked for on the terminal. An account whose login is an address "
     "may send as that address.",
+    "destination.list": "`moving`: mail goes there. `resting`: it has just failed and is tried again in a moment. `parked`: it "
+    "went on failing; its mail gets its next attempt without a connection, and one message tries it at the time shown. "
+    "`paused`: by an operator. `waiting` counts what is in memory and on the disk, `concurrency` is how many deliveries it "
+    "gets at once, `rate` messages a second (0: no bound). More: [operating.md](operating.md#when-mail-waits).",
+    "destination.pause": "Deliveries that are under way end. What waits is not counted as tried, still ends when it is older "
+    "than `outbound.max_age`, and its sender hears that it is late.",
     "queue.bounce": "Only a sender whom an account or a right vouches for is told; a stranger's address may be forged.",
     "queue.hold": "`active` in the result holds recipients that were not changed because an attempt is under way.",
     "backup": "The relay writes the file, so its user must be able to. It holds the database and the bodies; not the "
     "configuration, the certificate, or Maildirs.",
+    "journal.key": "Keep the key elsewhere, with the heads of `journal export --heads`: `journal verify --heads FILE "
+    "--public-key FILE` then does not depend on anything of this machine but its journal.",
+    "salvage": "The damaged file is only read. The whole queue is held in the new one, and what could not be saved is listed "
+    "in a folder beside it; `next` says how to go on.",
     "restore": "Into an empty or missing `data_dir`. Nothing goes out until `postlatch queue release`.",
     "decide": "Judges MAIL and RCPT, and the header if `--header-from` is given; the first refusal is the answer. Where the "
     'next hop has to be asked (`recipients = "callout"`), only a running relay can.',

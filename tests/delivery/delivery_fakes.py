@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from postlatch.delivery.contract import Attempt, AttemptStatus, Body, ConnectFailed, OutboundMessage, Target
+from postlatch.delivery.ports import Returns
 from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import Destination, GrantReason, RecipientParams, SenderParams
 from postlatch.model.events import Event, JsonValue
@@ -139,6 +140,8 @@ class FakeSpool:
         self.fresh = list(fresh)
         self.due: list[Claim] = []
         self.finished: list[tuple[Claim, Sequence[Outcome]]] = []
+        self.returned: list[tuple[Claim, Sequence[Outcome]]] = []  # uncounted
+        self.doubted: list[tuple[int, int]] = []
         self.cleaned: list[Any] = []
         self.bodies: dict[int, Body | Exception] = {}
         self.polls: list[float] = []
@@ -164,6 +167,23 @@ class FakeSpool:
         def operation(_connection: sqlite3.Connection) -> list[str]:
             self.finished.append((claim, outcomes))
             return [f"body-of-{claim.message.message_id}"]
+
+        return operation
+
+    @property
+    def returns(self) -> Returns:
+        return Returns(self._put_back, self._doubt)
+
+    def _put_back(self, claim: Claim, outcomes: Sequence[Outcome]) -> Operation[Any]:
+        def operation(_connection: sqlite3.Connection) -> list[str]:
+            self.returned.append((claim, outcomes))
+            return []
+
+        return operation
+
+    def _doubt(self, claim: Claim, numbers: Sequence[int]) -> Operation[Any]:
+        def operation(_connection: sqlite3.Connection) -> None:
+            self.doubted += [(claim.message.message_id, number) for number in numbers]
 
         return operation
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from delivery_fakes import MAIL, claim, local, message, recipient
 
 from postlatch.delivery.config import DeliveryConfig, parse_route
+from postlatch.delivery.pauses import Pause, Pauses
 from postlatch.delivery.routes import Hold, Hop, UseMx, choose, route_for
 from postlatch.delivery.sorting import MAX_RECIPIENTS, sort
 from postlatch.model.envelope import Destination, GrantReason
@@ -109,7 +112,7 @@ def test_a_claim_is_sorted_by_next_hop() -> None:
         recipient("b@elsewhere.example", 2),
         local("x@gone.example", 3),
     )
-    result = sort(CONFIG, classify, good, claim(*people, message=message()))
+    result = sort(CONFIG, classify, good, Pauses(), claim(*people, message=message()))
     assert [(hop, [one.number for one in part.recipients]) for hop, part in result.going] == [
         (UseMx("elsewhere.example"), [0, 2]),
         (MAILDIR, [1]),
@@ -122,12 +125,32 @@ def test_a_claim_is_sorted_by_next_hop() -> None:
 
 def test_a_claim_for_one_hop_stays_whole() -> None:
     whole = claim(recipient("a@elsewhere.example", 0), recipient("b@elsewhere.example", 1), message=message())
-    [(_, part)] = sort(CONFIG, classify, good, whole).going
+    [(_, part)] = sort(CONFIG, classify, good, Pauses(), whole).going
     assert part is whole
 
 
 def test_no_transaction_has_more_recipients_than_every_server_takes() -> None:
     people = [recipient(f"u{number}@elsewhere.example", number) for number in range(2 * MAX_RECIPIENTS + 1)]
-    parts = sort(CONFIG, classify, good, claim(*people, message=message())).going
+    parts = sort(CONFIG, classify, good, Pauses(), claim(*people, message=message())).going
     assert [len(part.recipients) for _, part in parts] == [MAX_RECIPIENTS, MAX_RECIPIENTS, 1]
     assert [one.number for _, part in parts for one in part.recipients] == list(range(2 * MAX_RECIPIENTS + 1))
+
+
+def test_recipients_of_a_paused_destination_are_kept_apart() -> None:
+    people = (recipient("a@elsewhere.example", 0), recipient("b@paused.example", 1), recipient("c@Paused.example", 2))
+    pause = Pause("paused.example", 0.0)
+    found = sort(CONFIG, classify, good, Pauses([pause]), claim(*people, message=message()))
+    assert [[r.number for r in part.recipients] for _, part in found.going] == [[0]]
+    assert [(p, [r.number for r in part.recipients]) for p, part in found.paused] == [(pause, [1, 2])]
+
+
+def test_a_next_hop_can_be_paused_by_its_route() -> None:
+    config = replace(CONFIG, smarthost=parse_route("smtp://10.9.9.9:587"))
+    one = claim(recipient("a@elsewhere.example"), message=message())
+    assert sort(config, classify, good, Pauses([Pause("smtp://10.9.9.9:587", 0.0)]), one).going == []
+    assert len(sort(config, classify, good, Pauses([Pause("smtp://10.9.9.8:587", 0.0)]), one).going) == 1
+
+
+def test_what_must_be_held_is_held_also_behind_a_pause() -> None:
+    one = claim(local("x@gone.example"), message=message())
+    assert sort(CONFIG, classify, good, Pauses([Pause("gone.example", 0.0)]), one).held is one

@@ -10,9 +10,11 @@ import pytest
 from postlatch.delivery.config import DeliveryConfig, parse_route
 from postlatch.delivery.contract import Target, TlsPolicy
 from postlatch.delivery.guard import OwnAddresses
+from postlatch.delivery.hosts import AVOID, PARKED_AFTER, RESTS
 from postlatch.delivery.mx import RoutingFailed
+from postlatch.delivery.pace import Bounds
 from postlatch.delivery.routes import Hop, UseMx
-from postlatch.delivery.targets import AVOID, KEEP, MAX_TARGETS, Targets
+from postlatch.delivery.targets import KEEP, MAX_TARGETS, AllParked, Targets
 from postlatch.testing.clock import FakeClock
 from postlatch.testing.dns import FakeResolver, Zone
 
@@ -48,15 +50,16 @@ class Fixture:
 
 def test_mail_hosts_become_targets_with_their_names_and_the_tls_of_the_configuration() -> None:
     assert Fixture().of(UseMx("dest.example")) == [
-        Target("8.8.1.1", 25, "a.example", tls=TlsPolicy.REQUIRED),
-        Target("8.8.2.2", 25, "b.example", tls=TlsPolicy.REQUIRED),
+        Target("8.8.1.1", 25, "a.example", tls=TlsPolicy.REQUIRED, connections=20),
+        Target("8.8.2.2", 25, "b.example", tls=TlsPolicy.REQUIRED, connections=20),
     ]
 
 
 def test_a_numeric_route_asks_no_dns() -> None:
     fixture = Fixture()
     route = parse_route("smtp://10.0.0.5:587", tls=TlsPolicy.VERIFY, username="me", password="secret")
-    assert fixture.of(route) == [Target("10.0.0.5", 587, "10.0.0.5", tls=TlsPolicy.VERIFY, username="me", password="secret")]
+    expected = Target("10.0.0.5", 587, "10.0.0.5", tls=TlsPolicy.VERIFY, username="me", password="secret", connections=20)
+    assert fixture.of(route) == [expected]
     assert fixture.of(parse_route("smtp://[fd00::7]:25"))[0].address == "fd00::7"
     assert fixture.dns.queries == []
 
@@ -68,8 +71,8 @@ def test_a_socket_is_a_target_by_its_path() -> None:
 def test_a_route_by_name_uses_its_addresses_and_not_its_mx() -> None:
     fixture = Fixture()
     assert fixture.of(parse_route("lmtp://hub.example:24")) == [
-        Target("10.0.0.5", 24, "hub.example", lmtp=True),
-        Target("fd00::5", 24, "hub.example", lmtp=True),
+        Target("10.0.0.5", 24, "hub.example", lmtp=True, connections=20),
+        Target("fd00::5", 24, "hub.example", lmtp=True, connections=20),
     ]
     assert ("hub.example", "MX") not in fixture.dns.queries
 
@@ -106,16 +109,77 @@ def test_a_new_configuration_asks_anew() -> None:
     assert {target.tls for target in fixture.of(UseMx("dest.example"))} == {TlsPolicy.VERIFY}
 
 
+HOP = UseMx("dest.example")
+
+
 def test_a_target_that_failed_comes_last_until_it_works_or_time_passes() -> None:
     fixture = Fixture()
-    first, second = fixture.of(UseMx("dest.example"))
-    fixture.targets.failed(first)
-    assert fixture.addresses(UseMx("dest.example")) == [second.address, first.address]
+    first, second = fixture.of(HOP)
+    fixture.targets.failed(HOP, first, "connect timed out")
+    assert fixture.addresses(HOP) == [second.address, first.address]
     fixture.targets.worked(first)
-    assert fixture.addresses(UseMx("dest.example")) == [first.address, second.address]
-    fixture.targets.failed(first)
-    fixture.clock.advance(AVOID)
-    assert fixture.addresses(UseMx("dest.example")) == [first.address, second.address]
+    assert fixture.addresses(HOP) == [first.address, second.address]
+    fixture.targets.failed(HOP, first, "connect timed out")
+    fixture.clock.advance(AVOID + RESTS[0])
+    assert fixture.addresses(HOP) == [first.address, second.address]
+
+
+def _park(fixture: Fixture, hop: Hop, target: Target) -> None:
+    for rest in RESTS[:PARKED_AFTER]:
+        fixture.targets.failed(hop, target, "connect timed out")
+        fixture.clock.advance(rest)
+    fixture.clock.advance(-RESTS[PARKED_AFTER - 1])
+
+
+def test_a_parked_target_is_not_tried_while_another_host_of_the_domain_answers() -> None:
+    fixture = Fixture()
+    first, second = fixture.of(HOP)
+    _park(fixture, HOP, first)
+    assert fixture.addresses(HOP) == [second.address]
+
+
+def test_when_all_are_parked_nothing_is_tried_and_then_by_one_alone() -> None:
+    fixture = Fixture()
+    for target in fixture.of(HOP):
+        _park(fixture, HOP, target)
+    with pytest.raises(AllParked) as parked:
+        fixture.of(HOP)
+    assert parked.value.reply == "connect timed out"
+    fixture.clock.advance(parked.value.until - fixture.clock.monotonic())
+    [probed] = fixture.of(HOP)
+    with pytest.raises(AllParked) as parked:
+        fixture.of(HOP)  # the first who came has it alone
+    fixture.targets.worked(probed)
+    assert probed in fixture.of(HOP)
+
+
+def test_a_host_that_is_dead_for_one_domain_is_dead_for_all() -> None:
+    fixture = Fixture()
+    fixture.targets = Targets(
+        FakeResolver({"one.example": {"MX": ["10 a.example"]}, "two.example": {"MX": ["10 a.example"]}, **ZONE}),
+        fixture.clock,
+        Random(1),
+    )
+    [target] = fixture.of(UseMx("one.example"))
+    _park(fixture, UseMx("one.example"), target)
+    with pytest.raises(AllParked):
+        fixture.of(UseMx("two.example"))
+
+
+def test_an_operator_can_pardon_what_is_parked() -> None:
+    fixture = Fixture()
+    for target in fixture.of(HOP):
+        _park(fixture, HOP, target)
+    fixture.targets.pardon()
+    assert len(fixture.of(HOP)) == 2
+
+
+def test_a_callout_asks_a_parked_host_all_the_same() -> None:
+    fixture = Fixture()
+    fixture.targets = Targets(fixture.dns, fixture.clock, Random(1), parks=False)
+    for target in fixture.of(HOP):
+        _park(fixture, HOP, target)
+    assert len(fixture.of(HOP)) == 2
 
 
 def test_one_attempt_tries_a_handful_of_addresses_and_prefers_those_that_answer() -> None:
@@ -124,5 +188,11 @@ def test_one_attempt_tries_a_handful_of_addresses_and_prefers_those_that_answer(
     tried = fixture.of(farm)
     assert len(tried) == MAX_TARGETS
     for target in tried:
-        fixture.targets.failed(target)
+        fixture.targets.failed(farm, target, "connect timed out")
     assert not set(fixture.of(farm)) & set(tried)
+
+
+def test_a_destination_of_its_own_bounds_tells_its_targets() -> None:
+    fixture = Fixture()
+    fixture.config = replace(CONFIG, destinations={"dest.example": Bounds(most=3, per_connection=10)})
+    assert {(target.connections, target.per_connection) for target in fixture.of(HOP)} == {(3, 10)}

@@ -201,7 +201,7 @@ def _another_program(whole: bytes) -> bytes:
 
 
 DAMAGE = {
-    _garbage: "is not a database, or its beginning is destroyed; move it away and put a backup back",
+    _garbage: "is not a database, or its beginning is destroyed; save what can be read with `postlatch salvage`",
     _cut: "is cut short",
     _empty: "is not a database",
     _first_page: "database disk image is malformed",

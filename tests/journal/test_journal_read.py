@@ -193,3 +193,10 @@ def test_reading_leaves_no_transaction_open() -> None:
     next(lines)
     other: sqlite3.Connection = journal.db
     assert not other.in_transaction
+
+
+@pytest.mark.parametrize(("client", "found"), [("192.0.2.9", 1), ("192.0.0.0/16", 1), ("192.0.3.0/24", 0), ("2001:db8::1", 0)])
+def test_a_search_for_a_client_finds_the_flood_that_it_was_part_of(client: str, found: int) -> None:
+    journal = Journal()
+    journal.seal(journal.event("refusals.aggregated", client="192.0.2.0/24", count=5))
+    assert len(search(journal.db, Query(client=client), 10)) == found

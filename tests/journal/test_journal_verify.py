@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from journal_helpers import DAY, Journal
+from journal_helpers import DAY, MIDNIGHT, Journal
 
 from postlatch.journal.chain import Head
 from postlatch.journal.read import head
@@ -30,7 +30,9 @@ def test_an_honest_journal_is_good_and_fully_counted() -> None:
     journal = three_days()
     seen: list[tuple[int, int]] = []
     report = verify(journal.db, lambda done, total: seen.append((done, total)))
-    assert report == VerifyReport(ok=True, batches=9, events=18, findings=(), failures=(), head=head(journal.db))
+    assert report == VerifyReport(
+        ok=True, batches=9, events=18, findings=(), failures=(), head=head(journal.db), begin=MIDNIGHT + 1
+    )
     assert seen[-1] == (18, 18)
 
 

@@ -14,6 +14,7 @@ from postlatch.model.envelope import Destination, GrantReason, RecipientParams, 
 from postlatch.spool import claims
 from postlatch.spool.bodies import INLINE_LIMIT
 from postlatch.spool.contract import Claim, SpoolError
+from postlatch.spool.fastpath import RECIPIENT_WEIGHT
 
 Make = Callable[..., Relay]
 LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * (INLINE_LIMIT // 16 + 3 * 65536 // 16)
@@ -45,7 +46,9 @@ class SpoolContract:
 
         scenario()
 
-    @pytest.mark.parametrize("options", [{"waiting_messages": 2}, {"waiting_octets": 2 * len(BODY)}], ids=str)
+    @pytest.mark.parametrize(
+        "options", [{"waiting_messages": 2}, {"waiting_octets": 2 * (len(BODY) + RECIPIENT_WEIGHT)}], ids=str
+    )
     def test_mail_beyond_the_bounds_of_memory_comes_up_from_the_database(self, make: Make, options: dict[str, int]) -> None:
         @in_loop
         async def scenario() -> None:

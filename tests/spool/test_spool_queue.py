@@ -42,9 +42,8 @@ async def sample(folder: Path) -> AsyncIterator[tuple[Relay, dict[str, int]]]:
 
 
 async def listed(relay: Relay, limit: int = 100, after: str = "", **filters: Any) -> list[QueueRow]:
-    return await relay.read(
-        lambda connection: queue.list_recipients(connection, QueueFilter(**filters), limit=limit, after=after)
-    )
+    page = await relay.read(lambda connection: queue.list_page(connection, QueueFilter(**filters), limit=limit, after=after))
+    return page.rows
 
 
 def names(rows: list[QueueRow] | tuple[QueueRow, ...], ids: dict[str, int]) -> list[str]:
@@ -69,6 +68,7 @@ def test_a_row_has_exactly_the_fields_of_the_contract(tmp_path: Path) -> None:
                 "last_reply": "451 4.3.0 later",
                 "grant": "ACCOUNT",
                 "size": len(BODY),
+                "priority": "normal",
             }
             [row] = await listed(relay, ids=(format_id(ids["active"]),))
             short = row.as_json()

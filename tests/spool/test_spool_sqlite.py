@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from spool_contract import LARGE, SpoolContract
 from spool_tools import BODY, Relay, deferred, in_loop
 
+from postlatch.spool import claims
 from postlatch.spool.contract import SpoolError
+from postlatch.spool.sweep import find_bodiless, hold_bodiless
 from postlatch.store.database import open_database
 from postlatch.store.files import body_path
 from postlatch.testing.clock import FakeClock
@@ -97,9 +100,9 @@ def plan(path: Path, sql: str, *params: Any) -> str:
 def test_the_next_due_recipient_is_found_by_its_index_and_listings_skip_history(tmp_path: Path) -> None:
     path = tmp_path / "postlatch.db"
     open_database(path, create=True).close()
-    due = plan(path, "SELECT message FROM recipients WHERE due <= ? ORDER BY due", 1.0)
-    assert "recipients_due" in due
-    assert "TEMP B-TREE" not in due
+    due = plan(path, claims._DUE, 1, 1.0, 5)
+    assert "recipients_due (priority=? AND due<?)" in due
+    assert "ORDER BY" not in due
     joined = "FROM messages m CROSS JOIN recipients r ON r.message = m.id WHERE m.finished_at IS NULL AND m.id >= ?"
     listing = plan(path, f"SELECT * {joined} ORDER BY m.id, r.number", 5)
     assert "messages_finished (finished_at=? AND rowid>?)" in listing
@@ -199,7 +202,11 @@ def test_the_sweep_removes_stray_files_and_holds_messages_without_a_body(relay: 
             body_path(relay.bodies, gone).unlink()
             relay.sql("DELETE FROM bodies WHERE message = ?", bare)
         async with Relay(relay.folder, relay.clock) as again:
-            assert sorted(again.swept.held) == sorted([gone, bare])
+            assert again.swept.held == (gone,)
+            found = await again.read(partial(find_bodiless, after=0))
+            assert found == ((bare,), None)
+            assert await again.do(hold_bodiless([whole, bare])) == [bare]
+            assert await again.do(hold_bodiless([whole, bare])) == [], "it is held already"
             assert {path.name for path in again.swept.stray} == {orphan.name, half_name(half.message_id)}
             assert [c.message.message_id for c in await again.due()] == [whole]
             rows = again.sql("SELECT message, state, last_reply FROM recipients WHERE state = 'held' ORDER BY message, number")

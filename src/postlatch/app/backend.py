@@ -37,6 +37,10 @@ class LocalBackend:
                 from postlatch.app.restoring import restore  # noqa: PLC0415
 
                 return restore(_settings(config), arguments)
+            if command == "salvage":
+                from postlatch.app.salvaging import salvage  # noqa: PLC0415
+
+                return salvage(_settings(config), arguments)
             return _ask(config, command, arguments)
         except SettingsError as error:
             return _unusable(error)
@@ -102,7 +106,9 @@ def _ask_serving(config: Path | None, command: str, arguments: dict[str, Any]) -
 
     path = choose_path(config, os.environ)
     try:
-        named = re.search(r"""^\s*data_dir\s*=\s*["']([^"']+)["']""", path.read_text("utf-8", "replace"), re.MULTILINE)
+        named = re.search(
+            r"""^[ \t]*data_dir[ \t]*=[ \t]*["']([^"'\0\n]+)["']""", path.read_text("utf-8", "replace"), re.MULTILINE
+        )
         directory = path.absolute().parent / (named[1] if named else "data")
         return control.call(directory, command, arguments)
     except (OSError, control.NotServing):

@@ -11,13 +11,14 @@ from postlatch.app.interfaces import local_addresses
 from postlatch.delivery.config import DeliveryConfig, Route, parse_route
 from postlatch.delivery.contract import TlsPolicy
 from postlatch.delivery.guard import OwnAddresses
+from postlatch.delivery.pace import Bounds
 from postlatch.delivery.schedule import RetryPolicy
 from postlatch.limits.limit import Limit, parse_limit
 from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import IPAddress
 from postlatch.policy.snapshot import Account, Listener, LocalDomain, RelayDomain, Right, Snapshot
 from postlatch.server.services import LimitRules, SessionLimits
-from postlatch.settings.tree import DomainSettings, RightSettings, Settings
+from postlatch.settings.tree import DestinationSettings, DomainSettings, RightSettings, Settings
 
 
 def end_of(day: date) -> float:
@@ -121,6 +122,7 @@ def limit_rules(settings: Settings, rights: Iterable[Right]) -> LimitRules:
         rights=own,
         client=_parsed(settings.limits.client.texts()),
         connections=settings.limits.client.connections,
+        network_connections=settings.limits.client.network_connections or 0,
     )
 
 
@@ -143,6 +145,16 @@ def delivery_config(settings: Settings, bound: Iterable[tuple[IPAddress, int]]) 
         retry=RetryPolicy(max_age=outbound.max_age, warn_after=outbound.warn_after),
         tls=TlsPolicy(outbound.tls),
         max_deliveries=outbound.max_connections,
+        destinations={name: _bounds(bounds) for name, bounds in outbound.destinations.items()},
+    )
+
+
+def _bounds(given: DestinationSettings) -> Bounds:
+    limit = parse_limit(given.rate) if given.rate is not None else None
+    return Bounds(
+        most=given.connections or 0,
+        rate=limit.amount / limit.seconds if limit is not None else 0.0,
+        per_connection=given.messages_per_connection or 0,
     )
 
 

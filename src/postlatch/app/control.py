@@ -59,7 +59,7 @@ class _ControlConnection(asyncio.Protocol):
         try:
             request = json.loads(line)
             answer = await self._handler(request["command"], request["arguments"], self._peer)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             answer = Answer(UNUSABLE, {}, "the control socket got a request that it does not understand")
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(json.dumps(answer._asdict()).encode() + b"\n")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from postlatch.app.attesting import Attesting
 from postlatch.app.certificate import expiry
 from postlatch.app.clock import JumpWatch
 from postlatch.journal.logs import flush_log
@@ -14,8 +17,10 @@ from postlatch.journal.prune import prune
 from postlatch.model.events import Event
 from postlatch.server.tls import CertificateError
 from postlatch.spool.claims import purge
+from postlatch.spool.sweep import find_bodiless, hold_bodiless
 from postlatch.store import bans, counters, rights
-from postlatch.store.database import check_whole, shrink
+from postlatch.store.database import rest, shrink
+from postlatch.store.inspection import inspect
 from postlatch.store.writer import Operation, WriteFailed
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 _EXPIRY_WARNING = 14 * 86_400.0  # seconds before the end
 _EXPIRY_REMINDER = 86_400.0
+_INSPECTION_PAUSE = 0.002  # seconds between two looks into the database: mail comes first
 
 
 class Housekeeping:
@@ -33,6 +39,7 @@ class Housekeeping:
         self._world = relay.world
         clock = relay.world.clock
         self._warned_at = 0.0
+        self._attesting = Attesting(relay)
         self._jumps = JumpWatch(clock.now(), clock.monotonic())
 
     async def run(self) -> None:
@@ -42,26 +49,52 @@ class Housekeeping:
             (1.0, self.every_second),
             (10.0, self.certificates),
             (60.0, self.every_minute),
+            (60.0, self._attesting.sign),
+            (600.0, self._attesting.look),
             (3600.0, self.every_hour),
         ]
         async with asyncio.TaskGroup() as group:
             for seconds, action in paces:
                 group.create_task(self._repeat(seconds, action))
+            group.create_task(self._guarded(self._check_bodies))
             group.create_task(self._check_whole())
+            group.create_task(self._guarded(self._attesting.begin))
 
     async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(seconds)
-            try:
-                await action()
-            except WriteFailed:
-                continue  # the store's own state is told by the writer
-            except Exception as error:  # noqa: BLE001  (whatever it is, the mail must go on and a person must know)
-                self._relay.notices.alert("a periodic task of the relay failed", {"why": f"{type(error).__name__}: {error}"})
+            await self._guarded(action)
+
+    async def _guarded(self, action: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await action()
+        except WriteFailed:
+            return  # the store's own state is told by the writer
+        except Exception as error:  # noqa: BLE001  (whatever it is, the mail must go on and a person must know)
+            self._relay.notices.alert("a periodic task of the relay failed", {"why": f"{type(error).__name__}: {error}"})
 
     async def flush(self) -> None:
-        """Log lines that have gathered."""
+        """Log lines that have gathered, and what was counted of floods."""
         flush_log()
+        await self.flush_floods()
+
+    async def flush_floods(self) -> None:
+        """Refusals that were only counted, onto the disk: a crash may lose a fifth of a second of them."""
+        aggregates = self._relay.services.refusals.floods.flush()
+        for event in aggregates:
+            self._relay.record(event)
+        if aggregates:
+            await self._world.submit([])  # now, and not with the next commit
+
+    async def finish(self) -> None:
+        """At a clean stop, when no session is left: the last counts."""
+        with contextlib.suppress(WriteFailed):
+            await self.flush_floods()
+        await self.save_counters()
+
+    async def finished(self) -> None:
+        """When the last event of a clean stop is on the disk: sign it."""
+        await self._attesting.sign("stop")
 
     async def every_second(self) -> None:
         """Counters to the disk, the disk's free space, the clock."""
@@ -107,8 +140,9 @@ class Housekeeping:
                 self._relay.notices.alert(f"the certificate expires in {days} days", {"why": str(watched.certificate)})
 
     async def every_minute(self) -> None:
-        """Lapsed bans and empty counters."""
+        """Lapsed bans and empty counters; an idle WAL goes into the database's file."""
         world, now = self._world, self._world.now()
+        await asyncio.to_thread(rest, world.settings.database, now)
         gone = world.limiter.prune(now)
         await world.submit([bans.prune(now), *([counters.delete(gone)] if gone else [])])
         await world.reader.read(world.load_bans)
@@ -120,7 +154,8 @@ class Housekeeping:
         await self._until_done(purge(now - retention.queue, 1000), 0)
         while (step := await world.reader.read(lambda connection: prune(connection, now - retention.journal, now))) is not None:
             await world.submit([step.operation], *step.events)
-        await self._until_done(shrink, 1000)
+            await asyncio.sleep(0.05)  # room for mail between the steps
+        await self._until_done(shrink, 0)
 
     async def _until_done(self, operation: Operation[int], enough: int) -> None:
         """Repeat a small step, with room for mail between the steps, until what it returns is small."""
@@ -130,9 +165,25 @@ class Housekeeping:
                 return
             await asyncio.sleep(0.1)
 
+    async def _check_bodies(self) -> None:
+        """Whether each message that waits still has its body: once, in steps, because a long queue takes a while."""
+        world, after, held = self._world, 0, 0
+        while True:
+            step = await world.reader.read(partial(find_bodiless, after=after))
+            if step.messages:
+                [found] = await world.submit([hold_bodiless(step.messages)])
+                held += len(found)
+            if step.after is None:
+                break
+            after = step.after
+        if held:
+            self._relay.notices.alert(f"{held} messages are held: their bodies are missing from the disk")
+
     async def _check_whole(self) -> None:
         """The whole file, once, in the background: what headers and start-up checks cannot see."""
-        found = await asyncio.to_thread(check_whole, self._world.settings.database)
+        found = await asyncio.to_thread(inspect, self._world.settings.database, partial(time.sleep, _INSPECTION_PAUSE))
         if found:
-            advice = "stop the relay and put a backup back with postlatch restore"
-            self._relay.notices.alert("the database is damaged", {"why": f"{found[0]}; {advice}"})
+            advice = (
+                "stop the relay and save what can be read with postlatch salvage, or put a backup back with postlatch restore"
+            )
+            self._relay.notices.alert("the database is damaged", {"why": f"{found}; {advice}"})

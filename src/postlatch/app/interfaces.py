@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import socket
 import struct
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -14,16 +15,17 @@ from postlatch.model.envelope import IPAddress
 _SIOCGIFADDR = 0x8915  # linux/sockios.h
 _INTERFACES = Path("/sys/class/net")
 _INET6 = Path("/proc/net/if_inet6")
+_ROUTES = Path("/proc/net/fib_trie")
 
 
 def addresses_by_interface() -> dict[str, list[IPAddress]]:
     """Interface name → its addresses (of IPv4 the primary one). Empty where the kernel does not tell."""
     found: dict[str, list[IPAddress]] = {}
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for entry in _INTERFACES.iterdir():
+        for _, name in socket.if_nameindex():
             with contextlib.suppress(OSError):
-                answer = fcntl.ioctl(sock, _SIOCGIFADDR, struct.pack("256s", entry.name[:15].encode()))
-                found.setdefault(entry.name, []).append(IPv4Address(answer[20:24]))
+                answer = fcntl.ioctl(sock, _SIOCGIFADDR, struct.pack("256s", name[:15].encode()))
+                found.setdefault(name, []).append(IPv4Address(answer[20:24]))
     with contextlib.suppress(OSError):
         for line in _INET6.read_text().splitlines():
             fields = line.split()
@@ -33,7 +35,17 @@ def addresses_by_interface() -> dict[str, list[IPAddress]]:
 
 def local_addresses() -> frozenset[IPAddress]:
     """Every address of this machine."""
-    return frozenset(address for group in addresses_by_interface().values() for address in group)
+    return frozenset(_local_routes()) | {address for group in addresses_by_interface().values() for address in group}
+
+
+def _local_routes() -> Iterator[IPAddress]:
+    """The IPv4 addresses that the kernel takes for its own, the second and further ones of an interface too."""
+    leaf = ""
+    with contextlib.suppress(OSError):
+        for line in _ROUTES.read_text().splitlines():
+            leaf = line.rpartition("|-- ")[2] if "|-- " in line else leaf
+            if line.split() == ["/32", "host", "LOCAL"]:
+                yield IPv4Address(leaf)
 
 
 def container_gateways() -> frozenset[IPAddress]:

@@ -22,10 +22,12 @@ from postlatch.app.answer import BAD_NEWS, UNUSABLE, Answer, CommandError
 from postlatch.app.check import unusable
 from postlatch.app.clock import JUMP, SystemClock
 from postlatch.app.commands import run_command
+from postlatch.app.commands.destination import load_pauses
 from postlatch.app.control import serve_control
 from postlatch.app.disk import DiskSpace
 from postlatch.app.handover import Handover, received
 from postlatch.app.housekeeping import Housekeeping
+from postlatch.app.machine import caps, make_load, overload_rules
 from postlatch.app.notices import Notices
 from postlatch.app.operator import act_as
 from postlatch.app.policy import PolicyRefused
@@ -70,7 +72,7 @@ class Relay:
         self.settings = world.settings
         self.sockets = handover.sockets()
         self.used_rights: dict[str, float] = {}
-        self.disk = DiskSpace(world.settings.data_dir)
+        self.disk = DiskSpace(world.settings)
         self.stopping = asyncio.Event()
         self.probes: list[ProbeResult] = []
         self._reloads: set[asyncio.Task[None]] = set()
@@ -140,6 +142,7 @@ class Relay:
             store_healthy=lambda: world.writer.healthy,
             free_space=self.disk.has_room,
             refusals=Refusals(),
+            load=make_load(self.settings),
         )
 
     def _port(self, name: str, role: Role) -> ListenerPort:
@@ -209,8 +212,10 @@ class Relay:
         await self.pool.close()
         control.close()
         self.record(Event("relay.stopped", world.now(), {}))
-        await Housekeeping(self).save_counters()
+        last = Housekeeping(self)
+        await last.finish()
         await world.submit([meta.end_run(world.run.epoch)])
+        await last.finished()
         await world.close()
         return 0
 
@@ -223,6 +228,7 @@ class Relay:
         started: dict[str, JsonValue] = {"clean": clean, "epoch": world.run.epoch, "returned": report.returned}
         self.record(Event("relay.started", world.now(), started))
         self._policy_installed(world.policy.snapshot)
+        await load_pauses(world)
         if report.held:
             self.notices.alert(f"{len(report.held)} messages are held: their bodies are missing from the disk")
 
@@ -298,6 +304,8 @@ class Relay:
         if certificate is not None and self.certificate is not None:
             self.certificate.replace(certificate)
         self.services.session = compose.session_limits(settings)
+        self.services.load.configure(overload_rules(settings), caps(settings))
+        self.disk.configure(settings)
         self._silent = _below(settings.log.level)
         world.policy.install(candidate, judgement=judgement)
         self.dispatcher.reload(config)
@@ -386,7 +394,8 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
     except sqlite3.Error as error:
-        sys.stderr.write(f"the database cannot be used ({error}): put a backup back with `postlatch restore FILE`\n")
+        rescue = "save what can be read with `postlatch salvage`, or put a backup back with `postlatch restore FILE`"
+        sys.stderr.write(f"the database cannot be used ({error}): {rescue}\n")
         return UNUSABLE
 
 

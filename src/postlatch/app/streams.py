@@ -34,10 +34,11 @@ def follow(ask: Ask, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def export(ask: Ask, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every event of a time range."""
+    """Every event of a time range, or every signed head."""
+    command = "journal.heads" if arguments.get("heads") else "journal.export"
     after = 0
     while True:
-        page = _asked(ask, "journal.export", {**arguments, "after": after})
+        page = _asked(ask, command, {**arguments, "after": after})
         yield from page["events"]
         if page["after"] is None:
             return

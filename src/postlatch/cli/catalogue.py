@@ -74,6 +74,7 @@ class Command(NamedTuple):
 GROUPS = {
     "account": "Who may log in and send.",
     "right": "Machines that may relay by their address.",
+    "destination": "Where mail is sent: how it goes there, and pauses by hand.",
     "queue": "Mail that waits, was held, or was delivered lately.",
     "journal": "What happened: append-only, chained, searchable.",
     "ban": "Addresses that may not connect.",
@@ -83,7 +84,7 @@ GROUPS = {
 SECTIONS = {
     "Begin": ("init", "check", "serve", "demo"),
     "Who may relay": ("rights", "decide", "account", "right"),
-    "Run": ("queue", "journal", "ban", "backup", "restore"),
+    "Run": ("queue", "destination", "journal", "ban", "backup", "restore", "salvage"),
 }
 
 STATES = ("queued", "deferred", "active", "held", "delivered", "bounced", "deleted")
@@ -99,11 +100,16 @@ ROWS = {
     "accounts": ("login", "state", "why", "send_as", "created", "last_login"),
     "recipients": (
         *("id", "message_id", "recipient", "sender", "state", "attempts", "next_attempt", "last_reply", "grant", "size"),
+        "priority",
         *("original", "destination", "grant_ref", "finished_at", "last_remote", "possible_duplicate"),  # by queue show
     ),
     "messages": (
         *("message_id", "sender", "received_at", "size", "account", "client", "listener", "helo", "header_message_id", "kind"),
-        "recipients",
+        *("priority", "recipients"),
+    ),
+    "destinations": (
+        *("destination", "state", "waiting", "active", "concurrency", "rate", "last_reply", "next_attempt"),
+        *("paused_at", "paused_by", "why"),
     ),
     "bans": ("network", "until", "why", "since"),
 }
@@ -131,7 +137,10 @@ _FILTERS = (
     Argument("account", Kind.TEXT, "Sent by this account.", "--account", "LOGIN"),
 )
 _IDS = Argument("ids", Kind.TEXT, 'IDs as in "queued as ID", or ID.N for one recipient.', metavar="[ID]...", many=True)
-_CHANGED = ("changed", "active")
+_AFTER = Argument("after", Kind.TEXT, "Go on behind this ID.", "--after", "ID")
+_SELECTED = (_IDS, *_FILTERS, _AFTER)
+# The last two only where they are needed: how many there were if not all are listed, and where to go on.
+_CHANGED = ("changed", "active", "changed_count", "next")
 
 _BEGIN = (
     Command(
@@ -232,7 +241,7 @@ _QUEUE = (
     Command(
         "queue.list",
         "Show queued recipients, oldest first; with --state also finished ones.",
-        (*_FILTERS, _LIMIT, Argument("after", Kind.TEXT, "Go on behind this ID.", "--after", "ID")),
+        (*_FILTERS, _LIMIT, _AFTER),
         ("recipients", "next"),
         examples=("postlatch queue list --state held --domain example.org",),
     ),
@@ -242,12 +251,38 @@ _QUEUE = (
         (_IDS._replace(required=True, metavar="ID..."),),
         ("messages",),
     ),
-    Command("queue.hold", "Keep recipients until they are released.", (_IDS, *_FILTERS), _CHANGED, selection=True),
-    Command("queue.release", "Let held recipients go on.", (_IDS, *_FILTERS), _CHANGED, selection=True),
-    Command("queue.retry", "Try waiting recipients now; without ID or filter, all of them.", (_IDS, *_FILTERS), _CHANGED),
-    Command("queue.bounce", "Give up recipients, and tell their senders.", (_IDS, *_FILTERS), _CHANGED, selection=True),
+    Command("queue.hold", "Keep recipients until they are released.", _SELECTED, _CHANGED, selection=True),
+    Command("queue.release", "Let held recipients go on.", _SELECTED, _CHANGED, selection=True),
+    Command("queue.retry", "Try waiting recipients now; without ID or filter, all of them.", _SELECTED, _CHANGED),
+    Command("queue.bounce", "Give up recipients, and tell their senders.", _SELECTED, _CHANGED, selection=True),
+    Command("queue.delete", "Delete recipients; nobody is told, the journal names you.", _SELECTED, _CHANGED, selection=True),
+)
+
+_DESTINATION_NAME = Argument(
+    "destination",
+    Kind.TEXT,
+    "A recipient domain, or a next hop as the configuration writes it, like smtp://10.1.0.5:25.",
+    metavar="DOMAIN-OR-HOP",
+    required=True,
+)
+_DESTINATION = (
     Command(
-        "queue.delete", "Delete recipients; nobody is told, the journal names you.", (_IDS, *_FILTERS), _CHANGED, selection=True
+        "destination.list",
+        "Show the destinations of mail that waits or moves.",
+        result=("destinations", "partial"),
+    ),
+    Command(
+        "destination.pause",
+        "Send nothing there until it is resumed; its mail waits, and no attempt is counted.",
+        (_DESTINATION_NAME, Argument("reason", Kind.TEXT, "The reason, for other operators.", "--reason", "TEXT")),
+        ("destination", "paused_at"),
+        examples=("postlatch destination pause partner.example --reason moving",),
+    ),
+    Command(
+        "destination.resume",
+        "Let a paused destination go on, or try a parked one now.",
+        (_DESTINATION_NAME,),
+        ("destination", "woken"),
     ),
 )
 
@@ -281,13 +316,31 @@ _JOURNAL = (
     Command(
         "journal.export",
         "Write events as NDJSON to standard output.",
-        (_SINCE, _UNTIL),
+        (
+            _SINCE,
+            _UNTIL,
+            Argument("heads", Kind.FLAG, "Write the signed heads instead: for a copy elsewhere, to verify with.", "--heads"),
+        ),
         way=Way.STREAM,
-        examples=("postlatch journal export --since 2026-11-01 > november.ndjson",),
+        examples=(
+            "postlatch journal export --since 2026-11-01 > november.ndjson",
+            "postlatch journal export --heads > heads.ndjson",
+        ),
+    ),
+    Command(
+        "journal.key",
+        "Print the public key that checks signed heads.",
+        (Argument("new", Kind.FLAG, "Make a new key first; the journal says so, and old heads still verify.", "--new"),),
+        ("key", "since", "public", "keys"),
+        examples=("postlatch journal key > journal.pem",),
     ),
     Command(
         "journal.verify",
         "Prove that no event was changed or removed.",
+        (
+            Argument("heads", Kind.PATH, "Also compare these heads, exported earlier.", "--heads", "FILE"),
+            Argument("public_key", Kind.PATH, "Trust only the keys in this file (PEM).", "--public-key", "FILE"),
+        ),
         result=("ok", "events", "batches", "failures", "findings", "head"),
     ),
 )
@@ -317,6 +370,15 @@ _REST = (
         (Argument("file", Kind.PATH, "The backup.", metavar="FILE", required=True),),
         ("directory", "held"),
     ),
+    Command(
+        "salvage",
+        "Save what can be read of a stopped relay's damaged database into a new file.",
+        (Argument("to", Kind.PATH, "The new file. Default: beside the database, named .salvaged.", "--to", "FILE"),),
+        (
+            *("file", "damaged", "messages", "held", "without_body", "accounts", "rights", "bans", "events"),
+            *("tables", "lost", "quarantine", "next"),
+        ),
+    ),
 )
 
-CATALOGUE: tuple[Command, ...] = (*_BEGIN, *_RELAY, *_QUEUE, *_JOURNAL, *_REST)
+CATALOGUE: tuple[Command, ...] = (*_BEGIN, *_RELAY, *_QUEUE, *_DESTINATION, *_JOURNAL, *_REST)

@@ -115,7 +115,10 @@ def _path(value: str) -> str:
     from pathlib import Path  # noqa: PLC0415 (as above)
 
     # The relay that does the work may have another working directory.
-    return str(Path(_text(value)).expanduser().absolute())
+    try:
+        return str(Path(_text(value)).expanduser().absolute())
+    except RuntimeError:  # ~ and the name of nobody here
+        raise ValueError(f"{value!r} begins with ~ and no user of that name has a home; write the whole path") from None
 
 
 _CHECKS: dict[Kind, Callable[[str], Any]] = {

@@ -38,7 +38,7 @@ class Callout:
     def __init__(self, config: DeliveryConfig, *, pool: PoolPort, resolver: Resolver, clock: Clock, random: Random) -> None:
         self._config = config
         self._pool = pool
-        self._targets = Targets(resolver, clock, random)
+        self._targets = Targets(resolver, clock, random, parks=False)
         self._answers: SharedCache[str, _Answer] = SharedCache(clock, MAX_ENTRIES)
         self._seen: SharedCache[str, _Answer] = SharedCache(clock, MAX_ENTRIES)
 
@@ -75,8 +75,8 @@ class Callout:
             for target in await self._targets.of(self._config, route):
                 try:
                     reply = await self._pool.probe(target, address)
-                except ConnectFailed:
-                    self._targets.failed(target)
+                except ConnectFailed as error:
+                    self._targets.failed(route, target, error.reply)
                     continue
                 self._targets.worked(target)
                 return judge(reply)

@@ -22,13 +22,14 @@ from postlatch.delivery.mx import RoutingFailed
 from postlatch.delivery.ports import PoolPort, SpoolPort
 from postlatch.delivery.replies import enhanced_of
 from postlatch.delivery.routes import Hop
-from postlatch.delivery.targets import Targets
+from postlatch.delivery.targets import AllParked, Targets
 from postlatch.model.address import Address
 from postlatch.smtp import xtext
 from postlatch.spool.contract import Claim, QueuedRecipient, StoredMessage
 
 LOOP_REPLY = "554 5.4.6 this message has been in this mailbox before"
 HOPS_REPLY = "554 5.4.6 this message has passed this host too often"
+_DNS_SILENT = frozenset({"4.4.3", "4.4.4"})  # of `mx` and `targets`
 SILENT_REPLY = "451 4.5.0 the next hop gave no answer for this recipient"
 
 
@@ -36,17 +37,29 @@ SILENT_REPLY = "451 4.5.0 the next hop gave no answer for this recipient"
 class Carried:
     """One attempt for each recipient, in order. ``header``: of the message, where it was looked at.
 
-    ``fault`` is the reply of a hop that could not be reached, else empty.
+    ``fault`` is the reply of a hop that could not be reached, else empty. ``silent``: nothing came back from there at all.
+    ``parked_until``: nothing was tried, because all its hosts are parked until then (monotonic).
     """
 
     attempts: Final[list[Attempt]]
     header: Final[bytes | None]
     fault: Final[str]
+    silent: Final[bool]
+    parked_until: Final[float]
 
-    def __init__(self, attempts: list[Attempt], header: bytes | None = None, fault: str = "") -> None:
+    def __init__(
+        self,
+        attempts: list[Attempt],
+        header: bytes | None = None,
+        fault: str = "",
+        silent: bool = False,
+        parked_until: float = 0.0,
+    ) -> None:
         self.attempts = attempts
         self.header = header
         self.fault = fault
+        self.silent = silent
+        self.parked_until = parked_until
 
 
 class Carrier:
@@ -68,7 +81,7 @@ class Carrier:
             return Carried(_complete(claim.recipients, looped.values()), header)
         try:
             attempts = await self._hand_over(config, hop, claim.message, going, body)
-        except (ConnectFailed, RoutingFailed) as failure:
+        except (ConnectFailed, RoutingFailed, AllParked) as failure:
             return _unreached(claim.recipients, going, looped, failure)
         return Carried(_complete(claim.recipients, [*attempts, *looped.values()]), header)
 
@@ -95,7 +108,7 @@ class Carrier:
                 attempts = await self._pool.deliver(target, message)
             except ConnectFailed as error:
                 failure = error
-                self._targets.failed(target)
+                self._targets.failed(hop, target, error.reply)
                 continue
             self._targets.worked(target)
             return attempts
@@ -126,14 +139,16 @@ def _unreached(
     recipients: Sequence[QueuedRecipient],
     going: Sequence[QueuedRecipient],
     looped: dict[int, Attempt],
-    failure: ConnectFailed | RoutingFailed,
+    failure: ConnectFailed | RoutingFailed | AllParked,
 ) -> Carried:
-    reply = failure.reply if isinstance(failure, ConnectFailed) else str(failure.reply)
+    reply = str(failure.reply)
     permanent = isinstance(failure, RoutingFailed) and failure.reply.permanent
     status = AttemptStatus.PERMANENT if permanent else AttemptStatus.TEMPORARY
     enhanced = enhanced_of(reply, "4.4.1")
     attempts = [Attempt(recipient.number, status, reply, enhanced, "") for recipient in going]
-    return Carried(_complete(recipients, [*attempts, *looped.values()]), fault="" if permanent else reply)
+    silent = failure.silent if isinstance(failure, ConnectFailed) else enhanced in _DNS_SILENT
+    until = failure.until if isinstance(failure, AllParked) else 0.0
+    return Carried(_complete(recipients, [*attempts, *looped.values()]), None, "" if permanent else reply, silent, until)
 
 
 def _complete(recipients: Sequence[QueuedRecipient], attempts: Iterable[Attempt]) -> list[Attempt]:

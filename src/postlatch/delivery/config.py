@@ -11,6 +11,7 @@ from pathlib import Path
 
 from postlatch.delivery.contract import TlsPolicy
 from postlatch.delivery.guard import OwnAddresses
+from postlatch.delivery.pace import Bounds
 from postlatch.delivery.schedule import RetryPolicy
 from postlatch.model.address import AddressError, parse_domain
 
@@ -54,7 +55,8 @@ class DeliveryConfig:
 
     ``outbound`` is by recipient domain and goes before ``smarthost``, which goes before MX. ``tls`` is for MX. A destination
     starts with ``start_per_destination`` deliveries at once and grows to ``max_per_destination``; ``max_deliveries`` holds
-    for all together. ``poll_seconds``: how often the queue is asked for what has come due.
+    for all together. ``poll_seconds``: how often the queue is asked for what has come due. ``destinations``: bounds of their
+    own, by name.
     """
 
     hostname: str
@@ -69,6 +71,18 @@ class DeliveryConfig:
     max_per_destination: int = 20
     max_deliveries: int = 200
     poll_seconds: float = 5.0
+    destinations: Mapping[str, Bounds] = field(default_factory=dict)
+
+    def bounds(self, name: str) -> Bounds:
+        """What the destination ``name`` may get: a recipient domain that is sent to by MX, or the host of a route.
+
+        One destination never gets more than three quarters of all deliveries.
+        """
+        share = max(1, self.max_deliveries * 3 // 4)
+        own = self.destinations.get(name)
+        if own is None:
+            return Bounds(self.start_per_destination, min(self.max_per_destination, share))
+        return own._replace(most=min(own.most or self.max_per_destination, share))
 
     def __post_init__(self) -> None:
         leaving = [*self.outbound.values(), *([self.smarthost] if self.smarthost else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,6 +36,8 @@ class Target:
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     username: str = ""
     password: str = ""
+    connections: int = 0  # at most so many at once; 0: as the pool has it for all
+    per_connection: int = 0  # messages until one is given up; 0: no bound
 
     def __str__(self) -> str:
         return self.path or f"{self.host or self.address}[{self.address}]:{self.port}"
@@ -117,7 +120,8 @@ class Attempt:
     """The next hop's word on one recipient. ``reply`` is printable ASCII of at most 500 characters, remote text escaped.
 
     ``enhanced`` is the RFC 3463 code (from the reply, or ours where it gave none); ``remote`` names the host for people.
-    ``dsn_passed``: the next hop offered DSN and took the NOTIFY parameter over.
+    ``dsn_passed``: the next hop offered DSN and took the NOTIFY parameter over. ``doubtful``: the connection was lost behind
+    the final dot, so that it may have the message (RFC 1047).
     """
 
     number: Final[int]
@@ -126,9 +130,17 @@ class Attempt:
     enhanced: Final[str]
     remote: Final[str]
     dsn_passed: Final[bool]
+    doubtful: Final[bool]
 
     def __init__(
-        self, number: int, status: AttemptStatus, reply: str, enhanced: str, remote: str, dsn_passed: bool = False
+        self,
+        number: int,
+        status: AttemptStatus,
+        reply: str,
+        enhanced: str,
+        remote: str,
+        dsn_passed: bool = False,
+        doubtful: bool = False,
     ) -> None:
         self.number = number
         self.status = status
@@ -136,12 +148,21 @@ class Attempt:
         self.enhanced = enhanced
         self.remote = remote
         self.dsn_passed = dsn_passed
+        self.doubtful = doubtful
 
 
 class ConnectFailed(Exception):
-    """No transaction took place: try the next host, else defer. ``reply`` as in Attempt; ``tls`` true if TLS was the cause."""
+    """No transaction took place: try the next host, else defer. ``reply`` as in Attempt; ``tls`` true if TLS was the cause.
 
-    def __init__(self, reply: str, *, tls: bool = False) -> None:
+    ``silent``: nothing came back at all, not even a refusal, so that it may be the network that is down.
+    """
+
+    def __init__(self, reply: str, *, tls: bool = False, silent: bool = False) -> None:
         super().__init__(reply)
         self.reply = reply
         self.tls = tls
+        self.silent = silent
+
+
+class CutOff(asyncio.CancelledError):
+    """Cancelled behind a final dot: the next hop may have the message (RFC 1047), and nobody will read its reply."""

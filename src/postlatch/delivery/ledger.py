@@ -15,6 +15,7 @@ from postlatch.delivery.ports import Alert, Notify, PreparedNotice, SpoolPort
 from postlatch.delivery.recorder import Recorder, unreported
 from postlatch.delivery.replies import held, no_word
 from postlatch.delivery.reports import notices
+from postlatch.delivery.schedule import warn_due
 from postlatch.model.clock import Clock
 from postlatch.model.events import JsonValue
 from postlatch.model.ids import format_id
@@ -56,11 +57,32 @@ class Ledger:
         ]
         await self._finish(config, claim, endings, header, final=final)
 
-    def postpone(self, claim: Claim, reply: str, seconds: float) -> None:
-        """Try again in ``seconds``, whatever the message's age: nothing was attempted and nothing is known."""
+    def postpone(self, claim: Claim, reply: str, seconds: float, *, doubtful: bool = False) -> None:
+        """Try again in ``seconds``, whatever the message's age: nothing is known.
+
+        ``doubtful``: the attempt was broken off when the next hop may have had the message already.
+        """
         at = self._clock.now() + seconds
-        endings = [defer(claim.message, recipient, no_word(recipient, reply), at) for recipient in claim.recipients]
+        attempts = [replace(no_word(recipient, reply), doubtful=doubtful) for recipient in claim.recipients]
+        endings = [defer(claim.message, r, attempt, at) for r, attempt in zip(claim.recipients, attempts, strict=True)]
         self._recorder.record(claim, endings)
+
+    async def put_back(self, config: DeliveryConfig, claim: Claim, reply: str, seconds: float) -> None:
+        """Let ``claim`` wait for ``seconds``: nothing was attempted, and nothing is counted.
+
+        Its age counts all the same: the sender hears when it is late, and when it is too old it ends like any other.
+        """
+        now, message = self._clock.now(), claim.message
+        ends = message.received_at + config.retry.max_age
+        if now >= ends:
+            await self.settle(config, claim, [no_word(recipient, reply) for recipient in claim.recipients])
+            return
+        at = min(now + seconds, ends)
+        endings = [
+            defer(message, r, no_word(r, reply), at, warn_due(config.retry, message.received_at, now, warned=r.warned))
+            for r in claim.recipients
+        ]
+        await self._finish(config, claim, endings, None, final=False, counted=False)
 
     def hold(self, claim: Claim, reasons: Sequence[str]) -> None:
         """Hold each recipient of ``claim`` for its reason, and tell the operator."""
@@ -72,7 +94,14 @@ class Ledger:
         self._recorder.record(claim, endings)
 
     async def _finish(
-        self, config: DeliveryConfig, claim: Claim, endings: list[Ending], header: bytes | None, *, final: bool
+        self,
+        config: DeliveryConfig,
+        claim: Claim,
+        endings: list[Ending],
+        header: bytes | None,
+        *,
+        final: bool,
+        counted: bool = True,
     ) -> None:
         prepared: list[PreparedNotice] = []
         if any(to_report(claim.message, endings)):
@@ -83,7 +112,7 @@ class Ledger:
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a report, what was delivered must be recorded
                 endings = self._without_reports(config, claim, endings, prepared, type(error).__name__)
         self._tell_operator(claim, endings)
-        self._recorder.record(claim, endings, prepared)
+        self._recorder.record(claim, endings, prepared, counted=counted)
 
     async def _prepare(self, news: Sequence[Notice], endings: list[Ending], prepared: list[PreparedNotice]) -> list[Ending]:
         """Have the reports made and add them to ``prepared``. Whoever may not be told does not bounce."""

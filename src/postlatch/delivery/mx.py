@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from random import Random
 from typing import NamedTuple
 
+from postlatch.delivery.alias_loop import AliasLoop
 from postlatch.delivery.guard import OwnAddresses, permitted
 from postlatch.model.dns import DnsError, MxRecord, Resolver
 from postlatch.model.envelope import IPAddress
@@ -21,6 +22,7 @@ NO_DOMAIN = Reply(550, "5.1.2", "the recipient's domain does not exist")
 NO_HOST = Reply(550, "5.1.2", "the recipient's domain has no mail host")
 BAD_HOSTS = Reply(550, "5.4.4", "the recipient's domain names mail hosts that do not exist")
 NOT_PUBLIC = Reply(550, "5.4.4", "the mail hosts of the recipient's domain are not on the public internet")
+ALIAS_LOOP = Reply(550, "5.4.4", "the DNS aliases of the recipient's domain lead round in a circle")
 LOOP = Reply(550, "5.4.6", "mail for the recipient's domain loops back to this host")
 DNS_FAILED = Reply(451, "4.4.3", "the DNS gave no answer for the recipient's domain")
 HOST_DNS_FAILED = Reply(451, "4.4.3", "the DNS gave no answer for the mail hosts of the recipient's domain")
@@ -72,6 +74,8 @@ async def mail_hosts(resolver: Resolver, domain: str, *, hostname: str, own: Own
 async def _records(resolver: Resolver, domain: str) -> list[MxRecord]:
     try:
         records = await resolver.mx(domain)
+    except AliasLoop:
+        raise RoutingFailed(ALIAS_LOOP) from None
     except DnsError as error:
         raise RoutingFailed(DNS_FAILED if error.temporary else NO_DOMAIN) from None
     if not records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from postlatch.delivery.contract import Attempt, AttemptStatus, ConnectFailed, OutboundMessage, OutboundRecipient
+from postlatch.delivery.contract import Attempt, AttemptStatus, ConnectFailed, CutOff, OutboundMessage, OutboundRecipient
 from postlatch.delivery.session import Session
 from postlatch.model.address import Address
 from postlatch.model.envelope import SenderParams
@@ -14,6 +14,7 @@ from postlatch.smtp.client_capabilities import Capabilities
 from postlatch.smtp.client_replies import Outcome
 from postlatch.smtp.client_transaction import Transaction
 
+_BEHIND_THE_DOT = "after the final dot"  # `Transaction.lose`
 _STATUS = {2: AttemptStatus.DELIVERED, 4: AttemptStatus.TEMPORARY, 5: AttemptStatus.PERMANENT}
 
 
@@ -24,7 +25,7 @@ class Delivery:
     wait, in monotonic seconds.
     """
 
-    __slots__ = ("_attempts", "_left", "_message", "_remote", "future", "go", "rerun", "since")
+    __slots__ = ("_attempts", "_left", "_message", "_remote", "_transaction", "future", "go", "rerun", "since")
 
     def __init__(self, message: OutboundMessage, remote: str) -> None:
         loop = asyncio.get_running_loop()
@@ -37,6 +38,7 @@ class Delivery:
         self._remote = remote
         self._left: Sequence[OutboundRecipient] = message.recipients
         self._attempts: list[Attempt] = []
+        self._transaction: Transaction | None = None  # the last that was begun
 
     async def result(self) -> list[Attempt]:
         """Wait for the outcomes, and stream the body when it is wanted."""
@@ -45,6 +47,10 @@ class Delivery:
                 self.go = asyncio.get_running_loop().create_future()
                 await session.stream(self._message.body)
             return await self.future
+        except asyncio.CancelledError:
+            if self._attempts or (self._transaction is not None and self._transaction.dot_sent):
+                raise CutOff from None
+            raise
         finally:
             self.future.cancel()  # when the caller was cancelled, or the body could not be read
 
@@ -57,7 +63,7 @@ class Delivery:
         """The recipients that are left, as many as the server takes at a time (RFC 9422)."""
         message = self._message
         batch = self._left[: offered.rcpt_max] if offered.rcpt_max else self._left
-        return Transaction(
+        self._transaction = Transaction(
             message.sender,
             message.params,
             batch,
@@ -65,6 +71,7 @@ class Delivery:
             eight_bit=message.eight_bit,
             utf8_headers=message.utf8_headers,
         )
+        return self._transaction
 
     def body(self) -> bytes | None:
         """The body if it is in memory."""
@@ -83,7 +90,7 @@ class Delivery:
             if delivered and index in transaction.overflow:
                 again.append(recipient)
             else:
-                self._attempts.append(self._attempt(recipient, transaction.outcomes[index], dsn=transaction.dsn))
+                self._attempts.append(self._attempt(recipient, transaction.outcomes[index], transaction))
         self._left = (*again, *self._left[len(transaction.outcomes) :])
         if self._left and not self.abandoned:
             return True
@@ -94,7 +101,7 @@ class Delivery:
         """No transaction took place. What an earlier one achieved stays."""
         if self._attempts:
             outcome = Outcome(451, "4.4.1", error.reply)
-            self._attempts += [self._attempt(recipient, outcome, dsn=False) for recipient in self._left]
+            self._attempts += [self._attempt(recipient, outcome, None) for recipient in self._left]
             self._end()
         elif not self.future.done():
             self.future.set_exception(_copy(error))
@@ -109,11 +116,14 @@ class Delivery:
         if self.go is not None and not self.go.done():
             self.go.set_result(None)
 
-    def _attempt(self, recipient: OutboundRecipient, outcome: Outcome | None, *, dsn: bool) -> Attempt:
+    def _attempt(self, recipient: OutboundRecipient, outcome: Outcome | None, transaction: Transaction | None) -> Attempt:
         assert outcome is not None
         status = _STATUS[outcome.code // 100]
-        passed = dsn and status is AttemptStatus.DELIVERED and bool(recipient.params.notify)
-        return Attempt(recipient.number, status, outcome.text, outcome.enhanced, self._remote, passed)
+        if status is AttemptStatus.DELIVERED:
+            passed = transaction is not None and transaction.dsn and bool(recipient.params.notify)
+            return Attempt(recipient.number, status, outcome.text, outcome.enhanced, self._remote, passed)
+        doubtful = transaction is not None and transaction.dot_sent and outcome.text.endswith(_BEHIND_THE_DOT)
+        return Attempt(recipient.number, status, outcome.text, outcome.enhanced, self._remote, doubtful=doubtful)
 
 
 class Probe:
@@ -162,4 +172,4 @@ class Probe:
 
 def _copy(error: ConnectFailed) -> ConnectFailed:
     """One exception for each job: a raised one collects its own traceback."""
-    return ConnectFailed(error.reply, tls=error.tls)
+    return ConnectFailed(error.reply, tls=error.tls, silent=error.silent)

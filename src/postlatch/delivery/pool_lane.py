@@ -10,7 +10,8 @@ The rule, in order:
    for `PATIENCE` seconds: a quick server is served by few connections, a slow one by up to ``max_per_target``.
 5. If a connection cannot be had while others work, nobody fails: the server has told us its limit, and for `RESPITE` seconds no
    further one is tried. If none is left, all that wait fail at once.
-6. A job that was lost before any reply, on a connection that had been of use, is done over, once, as the first on a new one.
+6. A connection that has carried as many messages as its target takes on one is given up, and another opened if jobs wait.
+7. A job that was lost before any reply, on a connection that had been of use, is done over, once, as the first on a new one.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Lane:
         self._behind: dict[Session, float] = {}  # and those that take an envelope behind a final dot, since when
         self._grow_after = 0.0
         self._closed = False
+        self._most = target.connections or config.max_per_target
+        self._per_connection = target.per_connection
 
     def submit(self, job: Job) -> None:
         """Have a job done."""
@@ -113,6 +116,8 @@ class Lane:
         """The first that waits. What must be the first on its connection is for new ones alone."""
         self._idle.pop(session, None)
         self._behind.pop(session, None)
+        if self._is_spent(session):
+            return None
         if self._reruns and session.fresh and (job := _pop(self._reruns)) is not None:
             return job
         return _pop(self._waiting) if self._waiting else None
@@ -120,9 +125,9 @@ class Lane:
     def offer(self, session: Session) -> None:
         """Note that ``session`` could take a job."""
         if not session.engine.quiet:
-            if session.engine.can_begin and not session.fallback:
+            if session.engine.can_begin and not session.fallback and not self._is_spent(session):
                 self._behind[session] = self._config.clock.monotonic()
-        elif session.fallback or session.engine.exhausted or self._closed:
+        elif session.fallback or session.engine.exhausted or self._closed or self._is_spent(session):
             self._retire(session)
             self._balance()
         else:
@@ -159,6 +164,9 @@ class Lane:
         else:
             self._waiting.appendleft(job)
 
+    def _is_spent(self, session: Session) -> bool:
+        return 0 < self._per_connection <= session.begun
+
     def _make(self) -> Session:
         config = self._config
         engine = ClientSession(config.hostname, lmtp=self.target.lmtp)
@@ -176,7 +184,7 @@ class Lane:
         return None
 
     def _may_grow(self, now: float) -> bool:
-        return len(self._live) + len(self._opening) < self._config.max_per_target and now >= self._grow_after
+        return len(self._live) + len(self._opening) < self._most and now >= self._grow_after
 
     def _wants_another(self) -> bool:
         if self._closed:

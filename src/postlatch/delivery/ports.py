@@ -11,6 +11,7 @@ from postlatch.delivery.notice import Notice
 from postlatch.model.address import Address
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.reply import Reply
+from postlatch.spool import returns
 from postlatch.spool.contract import Claim, Outcome
 from postlatch.store.writer import Operation
 
@@ -41,6 +42,17 @@ class SpoolPort(Protocol):
     async def body(self, claim: Claim) -> Body:
         """The body of a claim, from memory or disk. SpoolError if it is damaged or gone."""
         ...
+
+
+class Returns(NamedTuple):
+    """What leads back into the queue without an attempt (`spool.returns`).
+
+    ``put_back`` makes recipients due again, uncounted; its result goes to ``cleanup`` like that of ``finish``. ``doubt`` notes
+    recipients who may have the message already.
+    """
+
+    put_back: Callable[[Claim, Sequence[Outcome]], Operation[Any]] = returns.put_back
+    doubt: Callable[[Claim, Sequence[int]], Operation[Any]] = returns.doubt
 
 
 class PoolPort(Protocol):

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from postlatch.delivery.outcomes import Ending, event, hold
-from postlatch.delivery.ports import Alert, PreparedNotice, SpoolPort, Submit
+from postlatch.delivery.ports import Alert, PreparedNotice, Returns, SpoolPort, Submit
 from postlatch.model.clock import Clock
 from postlatch.model.ids import format_id
 from postlatch.spool.contract import Claim, OutcomeKind
@@ -28,15 +28,24 @@ class _Entry:
     claim: Claim
     endings: Sequence[Ending]
     notices: Sequence[PreparedNotice]
+    counted: bool = True
 
 
 class Recorder:
     """Submits the endings of claims, with the reports that belong to them, each claim as one transaction."""
 
     def __init__(
-        self, spool: SpoolPort, submit: Submit, alert: Alert, clock: Clock, *, retry_seconds: float = RETRY_SECONDS
+        self,
+        spool: SpoolPort,
+        submit: Submit,
+        alert: Alert,
+        clock: Clock,
+        *,
+        returns: Returns | None = None,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._spool = spool
+        self._returns = returns or Returns()
         self._submit = submit
         self._alert = alert
         self._clock = clock
@@ -56,12 +65,17 @@ class Recorder:
         """The claims that are not on the disk yet."""
         return self._pending.values()
 
-    def record(self, claim: Claim, endings: Sequence[Ending], notices: Sequence[PreparedNotice] = ()) -> None:
-        """Write ``endings`` of recipients of ``claim``; returns at once."""
+    def record(
+        self, claim: Claim, endings: Sequence[Ending], notices: Sequence[PreparedNotice] = (), *, counted: bool = True
+    ) -> None:
+        """Write ``endings`` of recipients of ``claim``; returns at once.
+
+        Not ``counted``: nothing was attempted, all of them are deferred, and there is nothing to tell the journal.
+        """
         number = next(self._numbers)
         self._pending[number] = claim
         self._drained.clear()
-        self._write(_Entry(number, claim, endings, notices))
+        self._write(_Entry(number, claim, endings, notices, counted))
 
     async def drain(self, seconds: float) -> bool:
         """Wait until everything is written; False if it was not in ``seconds``."""
@@ -74,12 +88,18 @@ class Recorder:
 
     def _write(self, entry: _Entry) -> None:
         now = self._clock.now()
-        finish = self._spool.finish(entry.claim, [ending.outcome for ending in entry.endings])
-        events = [event(entry.claim.message, ending, now) for ending in entry.endings]
-        operations: list[Operation[Any]] = [finish]
+        outcomes = [ending.outcome for ending in entry.endings]
+        if entry.counted:
+            events = [event(entry.claim.message, ending, now) for ending in entry.endings]
+            operations: list[Operation[Any]] = [self._spool.finish(entry.claim, outcomes)]
+        else:
+            events, operations = [], [self._returns.put_back(entry.claim, outcomes)]
         for notice in entry.notices:
             operations += notice.operations
             events += notice.events
+        if any_doubtful(entry.endings):
+            doubtful = [ending.recipient.number for ending in entry.endings if ending.attempt.doubtful]
+            operations.append(self._returns.doubt(entry.claim, doubtful))
         self._submit(operations, events).add_done_callback(lambda future: self._written(entry, future))
 
     def _written(self, entry: _Entry, future: asyncio.Future[list[Any]]) -> None:
@@ -109,12 +129,20 @@ class Recorder:
         """The report cannot be stored, so the sender is not told, so this is not a bounce: an operator must look."""
         for notice in entry.notices:
             notice.dropped()
-        return _Entry(entry.number, entry.claim, [unreported(ending) for ending in entry.endings], ())
+        return _Entry(entry.number, entry.claim, [unreported(ending) for ending in entry.endings], (), entry.counted)
 
     def _done(self, entry: _Entry) -> None:
         del self._pending[entry.number]
         if not self._pending:
             self._drained.set()
+
+
+def any_doubtful(endings: Sequence[Ending]) -> bool:
+    """True if one of them may have the message although nobody has said so."""
+    for ending in endings:  # noqa: SIM110  a generator a message costs more than the loop
+        if ending.attempt.doubtful:
+            return True
+    return False
 
 
 def unreported(ending: Ending) -> Ending:

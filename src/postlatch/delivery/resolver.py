@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.name
 import dns.nameserver
 import dns.resolver
 
+from postlatch.delivery.alias_loop import AliasLoop
 from postlatch.delivery.cache import SharedCache
 from postlatch.model.clock import Clock
 from postlatch.model.dns import DnsError, MxRecord
@@ -35,10 +37,11 @@ _SERVER = re.compile(r"\[(?P<v6>[^\]]*)\](?::(?P<v6_port>[0-9]{1,5}))?|(?P<v4>[0
 
 
 class _Answer(NamedTuple):
-    """What is kept: record data, or the certainty that the name does not exist."""
+    """What is kept: record data, or the certainty that the name does not exist, or that its aliases loop."""
 
     records: tuple[Any, ...]  # of the record type's own class, which dnspython chooses by number
     exists: bool = True
+    loops: bool = False
 
 
 class DnsResolver:
@@ -87,6 +90,8 @@ class DnsResolver:
     async def _ask(self, name: str, kind: str) -> tuple[Any, ...]:
         key = (name.lower().rstrip("."), kind)
         answer = await self._cache.get(key, lambda: self._query(*key))
+        if answer.loops:
+            raise AliasLoop
         if not answer.exists:
             raise DnsError("the name does not exist", temporary=False)
         return answer.records
@@ -101,12 +106,34 @@ class DnsResolver:
             answer = await self._resolver.resolve(qname, kind, raise_on_no_answer=False, search=False, backend=self._backend)
         except dns.resolver.NXDOMAIN as error:
             return _Answer((), exists=False), _negative_ttl(error)
+        except dns.resolver.NoNameservers as error:
+            if _all_loop(error) or await self._chain_loops(qname):
+                return _Answer((), loops=True), MAX_NEGATIVE_TTL
+            raise DnsError(f"no usable DNS answer for {kind} ({type(error).__name__})", temporary=True) from None
         except Exception as error:  # noqa: BLE001 - a peer chose these bytes: any failure of parsing them is "no answer"
             raise DnsError(f"no usable DNS answer for {kind} ({type(error).__name__})", temporary=True) from None
         ttl = answer.chaining_result.minimum_ttl
         if answer.rrset is None:
             return _Answer(()), _bounded(ttl, MAX_NEGATIVE_TTL)
         return _Answer(tuple(answer.rrset)), _bounded(ttl, MAX_TTL)
+
+    async def _chain_loops(self, name: dns.name.Name) -> bool:
+        """True if the CNAME records from ``name`` on are a loop: most resolvers say no more than SERVFAIL to that."""
+        seen: set[dns.name.Name] = set()
+        while name not in seen and len(seen) < dns.message.MAX_CHAIN:
+            seen.add(name)
+            try:
+                answer = await self._resolver.resolve(name, "CNAME", search=False, backend=self._backend)
+            except Exception:  # noqa: BLE001 - no CNAME, or no answer: then this is not what is wrong, or is not certain
+                return False
+            name = answer[0].target
+        return True
+
+
+def _all_loop(error: dns.resolver.NoNameservers) -> bool:
+    """True if every server that was asked gave a chain that does not end."""
+    causes = [cause for _, _, _, cause, _ in error.kwargs["errors"]]
+    return bool(causes) and all(isinstance(cause, dns.message.ChainTooLong) for cause in causes)
 
 
 def parse_server(text: str) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from postlatch.delivery.config import DeliveryConfig, Route
+from postlatch.delivery.hosts import LONGEST, LONGEST_OF_ROUTE
 from postlatch.model.envelope import Destination, GrantReason
 from postlatch.spool.contract import QueuedRecipient, StoredMessage
 
@@ -31,6 +32,28 @@ class Hold(NamedTuple):
 
 
 Hop = Route | UseMx
+
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+def name_of(hop: Hop) -> str:
+    """How people call a next hop: the domain whose MX is asked, or the route as the configuration writes it."""
+    return hop.domain if isinstance(hop, UseMx) else str(hop)
+
+
+def host_of(hop: Hop) -> str:
+    """The name under which the configuration may bound what a next hop gets."""
+    return hop.domain if isinstance(hop, UseMx) else hop.host
+
+
+def longest_rest(hop: Hop) -> float:
+    """Seconds for which a hop that does not answer is left alone at most."""
+    return LONGEST if isinstance(hop, UseMx) else LONGEST_OF_ROUTE
+
+
+def is_far(hop: Hop) -> bool:
+    """True if the network lies between us and this hop: not for a Maildir, a socket of this machine, or its loopback."""
+    return isinstance(hop, UseMx) or (bool(hop.host) and not hop.host.startswith(_LOOPBACK))
 
 
 def route_for(config: DeliveryConfig, destination: Destination, domain: str) -> Hop | Hold:

@@ -155,6 +155,7 @@ class Session(asyncio.Protocol):
     def __init__(self, engine: ClientSession, owner: Owner, clock: Clock, timeouts: Timeouts) -> None:
         self.engine = engine
         self.fresh = True
+        self.begun = 0  # transactions
         self.kept = False
         self.fallback = False
         self.deadline = inf
@@ -309,6 +310,7 @@ class Session(asyncio.Protocol):
 
     def _start(self, job: Job) -> None:
         self.fresh = False
+        self.begun += 1
         transaction = job.transaction(self.engine.capabilities)
         self._jobs[transaction] = job
         self.engine.begin(transaction)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,9 @@ from postlatch.delivery.tls import TlsContexts
 from postlatch.smtp.client_capabilities import Capabilities
 from postlatch.smtp.client_events import Challenge, LoginRefused, Ready, TlsRefused
 from postlatch.smtp.client_replies import MAX_TEXT, escape
+
+# Nobody out there has said anything: a router of ours, or the kernel, has given up.
+_SILENT = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT})
 
 
 class Connect(Protocol):
@@ -80,9 +84,10 @@ async def _connect(target: Target, dialler: Dialler, session: Session) -> None:
         async with asyncio.timeout(dialler.timeouts.connect):
             await dialler.connect(target, lambda: session)
     except TimeoutError:
-        raise ConnectFailed("connect timed out") from None
+        raise ConnectFailed("connect timed out", silent=True) from None
     except OSError as error:
-        raise ConnectFailed(f"connect failed: {escape(error.strerror or type(error).__name__)}") from None
+        silent = error.errno in _SILENT
+        raise ConnectFailed(f"connect failed: {escape(error.strerror or type(error).__name__)}", silent=silent) from None
 
 
 async def _secure(target: Target, dialler: Dialler, session: Session, offered: Capabilities) -> Capabilities:

@@ -1,4 +1,4 @@
-"""From a next hop to the numeric addresses to try, in order. What failed a moment ago comes last."""
+"""From a next hop to the numeric addresses to try, in order. What failed a moment ago comes last; what is parked, never."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from postlatch.delivery.cache import SharedCache
 from postlatch.delivery.config import DeliveryConfig, Route, RouteKind
 from postlatch.delivery.contract import Target
 from postlatch.delivery.guard import permitted
+from postlatch.delivery.hosts import Hosts
 from postlatch.delivery.mx import SMTP_PORT, RoutingFailed, mail_hosts
-from postlatch.delivery.routes import Hop, UseMx
+from postlatch.delivery.pace import Bounds
+from postlatch.delivery.routes import Hop, UseMx, longest_rest
 from postlatch.model.clock import Clock
 from postlatch.model.dns import DnsError, Resolver
 from postlatch.model.envelope import IPAddress
@@ -18,51 +20,63 @@ from postlatch.model.reply import Reply
 
 MAX_TARGETS = 5  # addresses tried in one attempt; the next attempt shuffles anew
 KEEP = 60.0  # seconds for which the order of a hop's targets is kept, so that its connections are used again
-AVOID = 120.0  # seconds for which a target that did not answer comes after the others
 _MAX_HOPS = 20_000
-_MAX_AVOIDED = 10_000
 
 ROUTE_DNS_FAILED = Reply(451, "4.4.4", "the host of the configured route has no usable address in the DNS")
 ROUTE_REFUSED = Reply(451, "4.4.6", "the configured route leads back to this host")
 
 
-class Targets:
-    """Finds targets, and remembers which of them were of no use lately."""
+class AllParked(Exception):
+    """No host of this hop may be tried before ``until`` (monotonic). ``reply``: what happened when one was."""
 
-    def __init__(self, resolver: Resolver, clock: Clock, random: Random) -> None:
+    def __init__(self, until: float, reply: str) -> None:
+        super().__init__(reply)
+        self.until = until
+        self.reply = reply
+
+
+class Targets:
+    """Finds targets, and remembers which of them were of no use lately. Without ``parks`` they are only tried last then."""
+
+    def __init__(self, resolver: Resolver, clock: Clock, random: Random, *, parks: bool = True) -> None:
+        self._parks = parks
         self._resolver = resolver
         self._clock = clock
         self._random = random
         self._found: SharedCache[Hop, tuple[Target, ...]] = SharedCache(clock, _MAX_HOPS)
-        self._avoided: dict[Target, float] = {}  # until, monotonic
+        self._hosts: Hosts[Target] = Hosts()
         self._config: DeliveryConfig | None = None
 
     async def of(self, config: DeliveryConfig, hop: Hop) -> tuple[Target, ...]:
-        """At most `MAX_TARGETS` targets, best first and never none; RoutingFailed says why there is none."""
+        """At most `MAX_TARGETS` targets, best first and never none; RoutingFailed or AllParked say why there is none."""
         if config is not self._config:
             self._config = config
             self._found.forget()
         targets = self._found.peek(hop)
         if targets is None:
             targets = await self._found.get(hop, lambda: self._find(config, hop))
-        return self._worst_last(targets) if self._avoided else targets[:MAX_TARGETS]
+        if self._hosts.any:
+            return self._tried_now(targets)
+        return targets[:MAX_TARGETS]
 
-    def failed(self, target: Target) -> None:
-        """``target`` did not answer: prefer others for a while."""
-        if len(self._avoided) >= _MAX_AVOIDED:
-            now = self._clock.monotonic()
-            self._avoided = {old: until for old, until in self._avoided.items() if until > now}
-        if len(self._avoided) < _MAX_AVOIDED:
-            self._avoided[target] = self._clock.monotonic() + AVOID
+    def failed(self, hop: Hop, target: Target, reply: str) -> None:
+        """``target`` did not answer: try others first, and if it goes on, not at all for a while."""
+        self._hosts.failed(target, self._clock.monotonic(), reply, self._random.random(), longest_rest(hop))
 
     def worked(self, target: Target) -> None:
         """``target`` answered."""
-        if self._avoided:
-            self._avoided.pop(target, None)
+        if self._hosts.any:
+            self._hosts.worked(target)
 
-    def _worst_last(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-        now = self._clock.monotonic()
-        return tuple(sorted(targets, key=lambda target: self._avoided.get(target, 0.0) > now))[:MAX_TARGETS]
+    def pardon(self) -> None:
+        """Try everything again: an operator says so."""
+        self._hosts.pardon()
+
+    def _tried_now(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        chosen = self._hosts.choose(targets, self._clock.monotonic())
+        if not chosen and self._parks:
+            raise AllParked(*self._hosts.until(targets))
+        return (chosen or targets)[:MAX_TARGETS]
 
     async def _find(self, config: DeliveryConfig, hop: Hop) -> tuple[tuple[Target, ...], float]:
         targets = await self._of_mx(config, hop) if isinstance(hop, UseMx) else await self._of_route(config, hop)
@@ -70,8 +84,16 @@ class Targets:
 
     async def _of_mx(self, config: DeliveryConfig, hop: UseMx) -> tuple[Target, ...]:
         hosts = await mail_hosts(self._resolver, hop.domain, hostname=config.hostname, own=config.own, random=self._random)
+        bounds = config.bounds(hop.domain)
         return tuple(
-            Target(address=str(address), port=SMTP_PORT, host=host.name, tls=config.tls)
+            Target(
+                address=str(address),
+                port=SMTP_PORT,
+                host=host.name,
+                tls=config.tls,
+                connections=bounds.most,
+                per_connection=bounds.per_connection,
+            )
             for host in hosts
             for address in host.addresses
         )
@@ -83,7 +105,8 @@ class Targets:
         allowed = [a for a in addresses if permitted(a, route.port, explicit=True, own=config.own)]
         if not allowed:
             raise RoutingFailed(ROUTE_REFUSED)
-        return tuple(_target(route, address) for address in allowed)
+        bounds = config.bounds(route.host)
+        return tuple(_target(route, address, bounds) for address in allowed)
 
     async def _addresses(self, host: str) -> list[IPAddress]:
         try:
@@ -102,7 +125,7 @@ class Targets:
         return sorted(found, key=lambda address: isinstance(address, IPv6Address))
 
 
-def _target(route: Route, address: IPAddress) -> Target:
+def _target(route: Route, address: IPAddress, bounds: Bounds) -> Target:
     return Target(
         address=str(address),
         port=route.port,
@@ -111,4 +134,6 @@ def _target(route: Route, address: IPAddress) -> Target:
         tls=route.tls,
         username=route.username,
         password=route.password,
+        connections=bounds.most,
+        per_connection=bounds.per_connection,
     )

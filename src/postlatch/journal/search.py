@@ -14,8 +14,12 @@ from postlatch.journal.codec import Record, key, to_json
 from postlatch.journal.read import PAGE, lines_of, records, span
 from postlatch.model.events import EVENTS
 
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 # Event numbers that one statement may walk over: a tenth of a second at most, so that no read transaction gets long.
 _WINDOW = 100_000
+
+_FLOOD = key("event", "refusals.aggregated")
 
 _MATCHING = """
 SELECT first_seq, last_seq, batch, segment, day, writer, first_at, last_at,
@@ -25,7 +29,7 @@ WHERE first_seq BETWEEN :low AND :high AND last_at >= :since AND first_at < :unt
     AND (:event IS NULL OR instr(keys, :event))
     AND (:message IS NULL OR instr(keys, :message))
     AND (:account IS NULL OR instr(keys, :account))
-    AND (:client IS NULL OR instr(keys, :client))
+    AND (:client IS NULL OR instr(keys, :client) OR instr(keys, :flood))
     AND (:sender IS NULL OR instr(keys, :sender) OR instr(keys, :recipient))
 ORDER BY first_seq DESC LIMIT :page
 """
@@ -56,7 +60,7 @@ class Query:
             raise ValueError(f"there is no event {self.event!a}")
 
     @cached_property
-    def _network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    def _network(self) -> _Network | None:
         try:
             return ipaddress.ip_network(self.client, strict=False)
         except ValueError:
@@ -83,8 +87,8 @@ class Query:
         )
 
     def _from_client(self, client: object) -> bool:
-        try:
-            return self._network is not None and ipaddress.ip_address(str(client)) in self._network
+        try:  # of a flood or a ban the event names a network
+            return self._network is not None and _overlap(self._network, ipaddress.ip_network(str(client)))
         except ValueError:
             return False
 
@@ -101,9 +105,14 @@ class Query:
             "message": key("message", self.message) if self.message else None,
             "account": key("account", self.account) if self.account else None,
             "client": key("client", str(network.network_address)) if network is not None and single else None,
+            "flood": _FLOOD,  # tells of clients by their network
             "sender": key("sender", self.address) if self.address else None,
             "recipient": key("recipient", self.address) if self.address else None,
         }
+
+
+def _overlap(one: _Network, other: _Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
 
 
 def _has(record: Record, wanted: str, *fields: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from postlatch.journal.chain import START, Batch, Head, Segment, batch_hash, segment_seal
 from postlatch.journal.codec import Record, unpack
@@ -24,6 +24,10 @@ _SEGMENTS = """
 SELECT segment, day, writer, first_seq, last_seq, last_batch, first_at, last_at, closed_at, head, seal, pruned_at
 FROM journal_segments ORDER BY segment
 """
+_RECENT = """
+SELECT min(first_seq) FROM (SELECT first_seq FROM journal_batches WHERE first_seq > ? ORDER BY first_seq DESC LIMIT ?)
+"""
+_HASH_BEFORE = "SELECT hash FROM journal_batches WHERE first_seq < ? ORDER BY first_seq DESC LIMIT 1"
 _IS_PRUNED = "SELECT 1 FROM journal_segments WHERE segment = ? AND pruned_at IS NOT NULL"
 # In a STRICT table a column holds its type and nothing else; somebody who made another table may have left anything in it.
 _STRICT = "SELECT count(*) FROM pragma_table_list WHERE strict AND name IN ('journal_batches', 'journal_segments')"
@@ -39,6 +43,13 @@ class VerifyReport:
     findings: tuple[str, ...]
     failures: tuple[str, ...]
     head: Head | None
+    keyed: frozenset[str] = frozenset()  # names of the keys that events say were made
+    begin: float | None = None  # when the first event that was read happened
+
+    def with_more(self, findings: Iterable[str], failures: Iterable[str]) -> VerifyReport:
+        """The same, with what others found."""
+        every = (*self.failures, *failures)
+        return replace(self, ok=not every, findings=(*self.findings, *findings), failures=every)
 
 
 def verify(
@@ -51,9 +62,33 @@ def verify(
     Reads page by page: give it a connection in autocommit. ``on_progress(done, total)`` counts events. ``heads`` were exported
     earlier and must still be part of the chain. Damage in the database never raises: it is a failure in the report.
     """
-    check = _Check(connection, on_progress, {known.seq: known for known in heads})
+    check = _Check(connection, on_progress, _by_seq(heads))
+    return _finished(check, check.run)
+
+
+def verify_recent(
+    connection: sqlite3.Connection,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    heads: Iterable[Head] = (),
+    *,
+    events: int = 50_000,
+    batches: int = 2000,
+) -> VerifyReport:
+    """Check the newest batches only, up to one of both bounds: what a relay can do every few minutes beside its work."""
+    check = _Check(connection, on_progress, _by_seq(heads))
+    return _finished(check, lambda: check.run_recent(events, batches))
+
+
+def _by_seq(heads: Iterable[Head]) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for known in heads:
+        found.setdefault(known.seq, set()).add(known.hash)
+    return found
+
+
+def _finished(check: _Check, run: Callable[[], None]) -> VerifyReport:
     try:
-        check.run()
+        run()
     except (sqlite3.DatabaseError, TypeError, struct.error) as error:
         check.fail(f"The journal cannot be read to its end ({error}): restore a backup.")
     return check.report()
@@ -65,7 +100,7 @@ class _Check:
 
     connection: sqlite3.Connection
     on_progress: Callable[[int, int], None]
-    heads: dict[int, Head]
+    heads: dict[int, set[str]]  # hashes that are known from elsewhere, by the event at which they end
     link: bytes | None = START
     seq: int = 0
     batch: int = 0
@@ -75,6 +110,8 @@ class _Check:
     end: Head | None = None
     pruned: Segment | None = None
     pruned_by_event: int = 0  # the highest segment that a journal.pruned event names
+    begin: float | None = None
+    keyed: set[str] = field(default_factory=set)  # keys that journal.keyed events name
     time: TimeWatch = field(default_factory=TimeWatch)
     findings: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -87,15 +124,14 @@ class _Check:
         more = len(failures) - _MAX_LISTED
         listed = failures[:_MAX_LISTED] + ([f"And {more} more."] if more > 0 else [])
         findings = (*self.findings, *self.time.findings)
-        return VerifyReport(not failures, self.batches, self.events, findings, tuple(listed), self.end)
+        return VerifyReport(
+            not failures, self.batches, self.events, findings, tuple(listed), self.end, frozenset(self.keyed), self.begin
+        )
 
     def run(self) -> None:
-        if self.connection.execute(_STRICT).fetchone() != (2,):
-            self.fail("The tables of the journal are not those that Postlatch made.")
+        segments = self._begin()
+        if segments is None:
             return
-        # In this order: a segment that is closed between the two reads is then simply checked as closed.
-        self.end = head(self.connection)
-        segments = [Segment._make(row) for row in self.connection.execute(_SEGMENTS)]
         if self.end is None:
             self.findings.append("The journal is empty.")
         else:
@@ -109,6 +145,47 @@ class _Check:
             self._missing_before(self.end.seq + 1)
         self._pruned_on_record()
         self._known_heads()
+
+    def run_recent(self, events: int, most: int) -> None:
+        segments = self._begin()
+        if segments is None or self.end is None:
+            return
+        first_seq = self.connection.execute(_RECENT, (self.end.seq - events, most)).fetchone()[0]
+        first = next(batches(self.connection, first_seq, first_seq), None) if first_seq is not None else None
+        if first is None:
+            return  # nothing recent: all of it is pruned
+        before = [segment for segment in segments if segment.segment < first.segment]
+        seal = before[-1].seal if before else START
+        self.link, self.seq, self.batch = self._link_before(first, seal), first.first_seq - 1, first.batch - 1
+        # Older heads belong to a part that is not looked at now.
+        self.heads = {seq: hashes for seq, hashes in self.heads.items() if seq >= first.first_seq}
+        self.total = self.end.seq - self.seq
+        for segment in segments[len(before) :]:
+            problem = self._segment_problem(segment, segment.segment, seal)
+            problem = self._segment_batches(segment, self.seq + 1) or problem
+            if problem:
+                self.fail(f"Segment {segment.segment}, closed {when(segment.closed_at)}: {problem}")
+            seal = self.link = segment.seal
+        if self.end.seq > self.seq:
+            self._walk(self.seq + 1, self.end.seq, len(segments) + 1)
+            self._missing_before(self.end.seq + 1)
+        self._known_heads()
+
+    def _begin(self) -> list[Segment] | None:
+        """Look where the chain ends; the closed segments. None if there is nothing that could be checked."""
+        if self.connection.execute(_STRICT).fetchone() != (2,):
+            self.fail("The tables of the journal are not those that Postlatch made.")
+            return None
+        # In this order: a segment that is closed between the two reads is then simply checked as closed.
+        self.end = head(self.connection)
+        return [Segment._make(row) for row in self.connection.execute(_SEGMENTS)]
+
+    def _link_before(self, first: Batch, seal: bytes) -> bytes | None:
+        """What ``first`` must link to: the batch before it, or the seal of the segment before its own."""
+        if first.first_seq == first.segment_first_seq:
+            return seal
+        row = self.connection.execute(_HASH_BEFORE, (first.first_seq,)).fetchone()
+        return None if row is None else bytes(row[0])
 
     # Segments
 
@@ -139,10 +216,10 @@ class _Check:
         self._compare_head(segment.last_seq, segment.head)
         self.link, self.seq, self.batch = segment.seal, segment.last_seq, segment.last_batch
 
-    def _segment_batches(self, segment: Segment) -> str:
-        """Check the batches of a closed segment against each other and its row; what is wrong with the row, if anything."""
+    def _segment_batches(self, segment: Segment, first_seq: int = 0) -> str:
+        """Check a closed segment's batches, from ``first_seq`` on, against each other; what is wrong with its row, if any."""
         before = len(self.failures)
-        last = self._walk(segment.first_seq, segment.last_seq, segment.segment)
+        last = self._walk(max(first_seq, segment.first_seq), segment.last_seq, segment.segment)
         self._missing_before(segment.last_seq + 1)
         if len(self.failures) > before and self.connection.execute(_IS_PRUNED, (segment.segment,)).fetchone():
             del self.failures[before:]  # it was pruned while we read it
@@ -200,11 +277,15 @@ class _Check:
 
     def _events(self, events: list[Record]) -> None:
         self.events += len(events)
+        if self.begin is None and events:
+            self.begin = events[0]["at"]
         for event in events:
             name = event["event"]
             self.time.feed(event["seq"], event["at"], name)
             if name == "journal.pruned" and type(event.get("last_segment")) is int:
                 self.pruned_by_event = max(self.pruned_by_event, event["last_segment"])
+            elif name == "journal.keyed":
+                self.keyed.add(str(event.get("key")))
 
     # What lies outside the chain
 
@@ -217,15 +298,18 @@ class _Check:
 
     def _compare_head(self, seq: int, digest: bytes) -> None:
         known = self.heads.pop(seq, None)
-        if known is not None and known.hash != digest.hex():
+        if known is not None and known != {digest.hex()}:
             self.fail(f"The head that was exported at event {seq} is not the hash of the batch that ends there.")
 
     def _known_heads(self) -> None:
         end = self.end.seq if self.end else 0
-        for seq in sorted(self.heads):
+        pruned = [] if self.pruned is None else [seq for seq in self.heads if seq <= self.pruned.last_seq]
+        if len(pruned) == 1:
+            self.findings.append(f"The head of event {pruned[0]} cannot be compared any more: that segment is pruned.")
+        elif pruned:
+            self.findings.append(f"{len(pruned)} heads cannot be compared any more: their segments are pruned.")
+        for seq in sorted(self.heads.keys() - set(pruned)):
             if seq > end:
                 self.fail(f"The journal ends at event {end}, but a head of event {seq} was exported: its end was cut off.")
-            elif self.pruned is not None and seq <= self.pruned.last_seq:
-                self.findings.append(f"The head of event {seq} cannot be compared any more: that segment is pruned.")
             else:
                 self.fail(f"No batch ends at event {seq}, of which a head was exported.")

@@ -20,6 +20,7 @@ EVENTS: Mapping[str, str] = {
     "sender.refused": "MAIL was refused or deferred.",
     "recipient.refused": "RCPT was refused or deferred.",
     "message.refused": "A message was refused or deferred at its end.",
+    "refusals.aggregated": "Refusals of one prefix that came too fast to be told one by one; `count` is exact.",
     "message.accepted": "A message was committed to the queue and answered 250.",
     "message.generated": "A message of our own (a notification) was put into the queue.",
     "delivery.delivered": "A recipient's next hop took the message.",
@@ -31,6 +32,8 @@ EVENTS: Mapping[str, str] = {
     "queue.retried": "An operator asked for an attempt now.",
     "queue.bounced": "An operator bounced a recipient.",
     "queue.deleted": "An operator deleted a recipient.",
+    "destination.paused": "An operator paused a destination: its mail waits.",
+    "destination.resumed": "An operator let a paused destination go on.",
     "account.added": "An account was added.",
     "account.changed": "An account's password or addresses changed.",
     "account.suspended": "An account was suspended.",
@@ -45,9 +48,13 @@ EVENTS: Mapping[str, str] = {
     "alert.raised": "Something needs a person; also mailed to `alerts.to`.",
     "store.failed": "The database failed to write; accepting stopped.",
     "store.recovered": "The database writes again.",
+    "store.salvaged": "This database was made from what could be read of a damaged one.",
+    "overload.began": "The relay came under stress: idle strangers make room, and have less time.",
+    "overload.ended": "The stress is over.",
     "clock.jumped": "The system clock moved by more than a minute against the monotonic clock.",
     "tls.reloaded": "A renewed certificate was taken up.",
     "journal.pruned": "Segments older than the retention were dropped; their heads are kept.",
+    "journal.keyed": "A key that signs the journal's heads was made; `key` is its name.",
 }
 
 

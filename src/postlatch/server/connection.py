@@ -15,21 +15,21 @@ from postlatch.model.events import Event, JsonValue
 from postlatch.model.reply import Reply
 from postlatch.model.verdict import Accept, Refuse
 from postlatch.policy.decide import decide_connection
-from postlatch.policy.facts import ConnectionFacts, LimitReached
+from postlatch.policy.facts import ConnectionFacts
 from postlatch.policy.replies import rfc3339
-from postlatch.server import charges
+from postlatch.server import charges, watch
+from postlatch.server.admission import Ticket
+from postlatch.server.deadlines import Deadlines
 from postlatch.server.login import LoginHandler
 from postlatch.server.mail import MailHandler
 from postlatch.server.refusals import tell
 from postlatch.server.services import Services
+from postlatch.server.turns import QUANTUM, STRANGER, SUBMITTER, TRUSTED
+from postlatch.server.upgrade import refused_tls, secure
 from postlatch.smtp import events as ev
 from postlatch.smtp.server import ServerConfig, ServerSession
 
-TLS_GOODBYE = 3.0  # seconds for a client to answer our close_notify; the loop's default of 30 would hold up every stop
 _MAX_BUFFERED = 262_144  # octets that may wait in the engine while an answer is made; beyond, reading pauses
-_TOO_SLOW = Reply(421, "4.4.2", "Too slow; closing")
-_IDLE = Reply(421, "4.4.2", "Idle for too long; closing")
-_TOO_LONG = Reply(421, "4.4.2", "Session lasted too long; closing")
 _UNREMARKABLE = frozenset({ev.Reason.QUIT, ev.Reason.REFUSED, ev.Reason.SHUTDOWN, ev.Reason.ANSWERED})
 _SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down; try again soon")
 
@@ -46,21 +46,29 @@ class ListenerPort:
 
 
 class Connection(asyncio.Protocol):
-    """An asyncio.Protocol. ``registry`` is the set of live connections of this listener."""
+    """An asyncio.Protocol. ``registry`` is the set of live connections of this listener; ``ticket`` goes back at the end."""
 
-    def __init__(self, services: Services, port: ListenerPort, registry: set[Connection]) -> None:
+    __deletable__ = ("login", "mail")  # for mypyc
+
+    def __init__(self, services: Services, port: ListenerPort, registry: set[Connection], ticket: Ticket | None = None) -> None:
         self.services = services
         self.port = port
+        self.ticket = ticket
+        self.made = False  # connection_made() was called, so connection_lost() will be
+        self.lost = False
+        self.kind = SUBMITTER if port.mechanisms else STRANGER
+        self.deadlines = Deadlines()
+        self.queued = False  # waits for its turn…
+        self._behind = False  # …and for the client to read its replies
         self._registry = registry
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._held = bytearray()  # encrypted commands that arrive before start_tls() returns
-        self._upgrading = False
+        self.upgrading = False
         self._reading_paused = False
         self._client_slow = False
-        self._counted = ""
         self._commands = self._unread = 0
-        self._closing = False
+        self.closing = False
         self.started = self.last_read = self._loop.time()
         self.body_started = 0.0
         self.body_octets = 0
@@ -97,9 +105,13 @@ class Connection(asyncio.Protocol):
             max_line=limits.line,
             max_recipients=limits.recipients,
             max_transactions=limits.transactions,
-            max_errors=limits.errors,
+            max_errors=self._errors(),
             max_commands=limits.commands,
         )
+
+    def _errors(self) -> int:
+        load, errors = self.services.load, self.services.session.errors
+        return min(errors, load.rules.errors) if load.stress.active and self.port.role is Role.MX else errors
 
     # asyncio.Protocol
 
@@ -107,6 +119,7 @@ class Connection(asyncio.Protocol):
         """Take the client in, or refuse it before the greeting."""
         transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
         self._transport = transport
+        self.made = True
         peer = transport.get_extra_info("peername")
         if not peer:  # the client was gone before we looked
             transport.abort()
@@ -117,6 +130,8 @@ class Connection(asyncio.Protocol):
         self.client_text = str(self.client.address)
         self.client_prefix = client_prefix(self.client.address)
         self._registry.add(self)
+        if self.port.role is Role.RELAY and self.services.snapshot.rights_of(self.port.name, self.client.address):
+            self.kind = TRUSTED
         self.services.count.inc("postlatch_connections_total", (self.port.name,))
         verdict = decide_connection(self._connection_facts())
         if not isinstance(verdict, Accept):
@@ -130,46 +145,68 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine. Bytes that come while TLS is being set up wait for its end."""
-        self.last_read = self._loop.time()
-        if self._upgrading:
+        if self.upgrading:
             self._held += data
             return
-        if self._closing:
+        if self.closing:
             return
         self.session.receive(data)
-        self.pump()
+        if self.queued:
+            return
+        if not self.services.load.turns.may_go(self.kind):
+            self._wait_turn()
+            return
+        if not self.pump() and self.session.in_body:  # a refused body runs by: it moves, though nothing is made of it
+            self.last_read = self._loop.time()
+            self.body_octets += len(data)
         if self.session.waiting:
             self._hold_back(len(data))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (the protocol's signature)
-        """Drop what was not committed."""
-        self._closing = True
+        """Drop what was not committed, and every circle of references: a flood must not wait for the garbage collector."""
+        self.closing = self.lost = True
         self.mail.drop()
+        self._transport = None
+        self._handlers.clear()
+        del self.mail, self.login
         self._registry.discard(self)
-        if self._counted:
-            self.services.gauge.release(self._counted)
-            self._counted = ""
+        if self.ticket is not None:
+            self.services.load.admission.release(self.ticket)
 
     def pause_writing(self) -> None:
         """The client does not read its replies: stop reading its commands until it does."""
         self._client_slow = True
+        self.deadlines.deaf_since = self._loop.time()
         self._update_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
         self._client_slow = False
+        self.deadlines.deaf_since = None
+        if self._behind:
+            self._behind = False
+            self.services.load.turns.wait(self, self.kind)
         self._update_reading()
 
     # The pump
 
-    def pump(self) -> None:
-        """Handle every event that is ready, then send what the engine has to say in one write."""
-        session = self.session
+    def pump(self) -> int:
+        """Handle the events that are ready, as many as one turn may have, and send what the engine has to say in one write."""
+        session, handlers = self.session, self._handlers
+        done = 0
         while (event := session.next_event()) is not None:
-            self._handlers[type(event)](event)
+            handlers[type(event)](event)
+            done += 1
+            if done >= QUANTUM and not self.closing:
+                self._wait_turn()
+                break
+        if done:
+            self.last_read = self._loop.time()
+            self.services.load.turns.spend(self.kind, done)
         self.flush()
-        if self._commands and not self._closing:
+        if self._commands and not self.closing:
             self._charge_commands()
+        return done
 
     def flush(self) -> None:
         """Send what the engine has to say now."""
@@ -177,9 +214,14 @@ class Connection(asyncio.Protocol):
         if output and self._transport is not None and not self._transport.is_closing():
             self._transport.write(output)
 
+    def say(self, octets: bytes) -> None:
+        """Send something that is not the engine's."""
+        if self._transport is not None:
+            self._transport.write(octets)
+
     def resume(self) -> None:
         """An answer was given outside the pump: go on with what waited behind it."""
-        if self._closing:
+        if self.closing:
             return
         self.pump()
         if not self.session.waiting:
@@ -187,6 +229,22 @@ class Connection(asyncio.Protocol):
             if self._reading_paused:
                 self._reading_paused = False
                 self._update_reading()
+
+    def take_turn(self) -> None:
+        """Called by the turns: go on, unless the client has yet to read what it was told."""
+        if self._client_slow and not self.closing:
+            self._behind = True
+            return
+        self.queued = False
+        if not self.closing:
+            self.resume()
+            self._update_reading()
+
+    def _wait_turn(self) -> None:
+        if not self.queued:
+            self.queued = True
+            self.services.load.turns.wait(self, self.kind)
+            self._update_reading()
 
     def command(self) -> None:
         """Count one command towards the client's limit."""
@@ -203,14 +261,14 @@ class Connection(asyncio.Protocol):
 
     def close(self, reply: Reply) -> None:
         """End the session with a 421, as politely as its state permits."""
-        if not self._closing and self._transport is not None:
+        if not self.closing and self._transport is not None:
             self.session.shutdown(reply)
             self.pump()
 
     # What the engine asks for
 
     def _greet(self) -> None:
-        if not self._closing:
+        if not self.closing:
             self.session.start()
             self.pump()
 
@@ -220,30 +278,24 @@ class Connection(asyncio.Protocol):
         assert transport is not None
         assert self.port.tls is not None
         transport.pause_reading()
+        if refused_tls(self):
+            return
         self.flush()
-        self._upgrading = True
+        self.upgrading = True
         task = self._loop.create_task(self._upgrade(transport, self.port.tls))
         task.add_done_callback(_consume)
 
     async def _upgrade(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
-        try:
-            secured = await self._loop.start_tls(
-                transport, self, context, server_side=True, ssl_handshake_timeout=30, ssl_shutdown_timeout=TLS_GOODBYE
-            )
-        except (OSError, ssl.SSLError, TimeoutError):
-            self._ended("TLS handshake failed")
-            self.abort()
-            return
-        if secured is None or self._closing or secured.get_extra_info("cipher") is None:
-            # uvloop's start_tls returns as if all were well when the connection is lost in the middle of the handshake.
-            self.abort()
+        secured = await secure(self, transport, context)
+        if secured is None:
             return
         self._transport = secured
-        self._upgrading = False
+        self.upgrading = False
         self.account = None
+        self.kind = SUBMITTER if self.port.mechanisms else self.kind
         self.session.tls_started()
         held, self._held = bytes(self._held), bytearray()
-        if held and not self._closing:
+        if held and not self.closing:
             self.session.receive(held)
         self.pump()
 
@@ -255,18 +307,20 @@ class Connection(asyncio.Protocol):
 
     def _on_closed(self, event: ev.Closed) -> None:
         if event.reason not in _UNREMARKABLE:
-            self._ended(event.reason)
-        self._closing = True
+            self.ended(event.reason)
+        self.closing = True
+        self.deadlines.closed_at = self._loop.time()
         self.flush()
         if self._transport is not None:
             self._transport.close()
 
-    def _ended(self, why: str) -> None:
+    def ended(self, why: str) -> None:
+        """Journal that the session was cut off."""
         self.services.record(Event("session.ended", self.services.clock.now(), {**self.where(), "why": why}))
 
     def abort(self) -> None:
         """Cut the connection now."""
-        self._closing = True
+        self.closing = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -275,14 +329,7 @@ class Connection(asyncio.Protocol):
     def _connection_facts(self) -> ConnectionFacts:
         services = self.services
         now = services.clock.now()
-        prefix = self.client_prefix
-        limit = None
-        if services.gauge.acquire(prefix, services.rules.connections):
-            self._counted = prefix
-        else:
-            limit = LimitReached(f"client connections {services.rules.connections} at once", now + 60, day_spent=False)
-        if limit is None:
-            limit = charges.check(services, charges.command_charge(services.rules, prefix, 1))
+        limit = charges.check(services, charges.command_charge(services.rules, self.client_prefix, 1))
         return ConnectionFacts(
             snapshot=services.snapshot,
             listener=self.port.name,
@@ -302,32 +349,26 @@ class Connection(asyncio.Protocol):
             self.close(Reply(421, "4.7.0", f"Limit reached: {found.name}; try again after {rfc3339(found.retry_at + 1)}"))
 
     def check_time(self, now: float) -> None:
-        """Called once a second by the server with the loop's time: cut off the idle, the endless and the trickling."""
-        if self._closing:
-            return
-        limits = self.services.session
-        if self.session.waiting:  # it is we who are slow
-            self.last_read = now
-        elif now - self.last_read > limits.idle:
-            self._time_out(_IDLE)
-        elif now - self.started > limits.total and not self.session.in_transaction:
-            self._time_out(_TOO_LONG)
-        elif self.session.in_body and self._trickles(now):
-            self._time_out(_TOO_SLOW)
+        """Called once a second by the server with the loop's time."""
+        watch.check_time(self, now)
 
-    def _trickles(self, now: float) -> bool:
-        elapsed = now - self.body_started
-        return elapsed > 30 and self.body_octets < self.services.session.data_rate * elapsed
+    def shed(self, reason: str) -> None:
+        """Count that this client was turned away to keep the relay up."""
+        self.services.count.inc("postlatch_shed_total", (self.port.name, reason))
 
-    def _time_out(self, reply: Reply) -> None:
-        if self._upgrading:
-            self.abort()
-        else:
-            self.close(reply)
+    @property
+    def in_body(self) -> bool:
+        """See ``ServerSession``."""
+        return self.session.in_body
+
+    @property
+    def in_transaction(self) -> bool:
+        """See ``ServerSession``."""
+        return self.session.in_transaction
 
     def drain(self) -> None:
         """The relay stops: end the session unless a message is on its way in."""
-        if not self.session.in_transaction and not self._upgrading:
+        if not self.session.in_transaction and not self.upgrading:
             self.close(_SHUTTING_DOWN)
 
     # Flow control
@@ -340,9 +381,9 @@ class Connection(asyncio.Protocol):
 
     def _update_reading(self) -> None:
         transport = self._transport
-        if transport is None or transport.is_closing() or self._upgrading:
+        if transport is None or transport.is_closing() or self.upgrading:
             return
-        if self._reading_paused or self._client_slow:
+        if self._reading_paused or self._client_slow or self.queued:
             transport.pause_reading()
         else:
             transport.resume_reading()

@@ -9,7 +9,9 @@ from typing import Final
 
 from postlatch.model.address import Address, AddressError, parse_address
 from postlatch.model.headers import Header, split_headers
+from postlatch.spool.priority import HeaderMarks, read_marks
 
+MAX_FROM = 8192  # octets of a From field that is read: a library that takes 5 µs an octet must not hold up everyone's mail
 MAX_HEADER = 262_144  # octets; Postfix cuts at 102,400, the largest real ones seen are about half of this
 
 
@@ -23,6 +25,7 @@ class HeaderFacts:
     message_id: Final[str]
     names: Final[set[bytes]]
     eight_bit: Final[bool]
+    marks: Final[HeaderMarks]
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class HeaderFacts:
         message_id: str,
         names: set[bytes],
         eight_bit: bool,
+        marks: HeaderMarks,
     ) -> None:
         self.header_from = header_from
         self.from_count = from_count
@@ -39,6 +43,7 @@ class HeaderFacts:
         self.message_id = message_id
         self.names = names
         self.eight_bit = eight_bit
+        self.marks = marks
 
 
 class HeaderCollector:
@@ -61,7 +66,7 @@ class HeaderCollector:
         end = self._parts.find(b"\r\n\r\n", scan_from)
         if end >= 0:
             self._end(end + 2, end + 4)
-        elif len(self._parts) > MAX_HEADER:
+        elif len(self._parts) > MAX_HEADER + 1:  # a CR more may be of the empty line: every split must judge alike
             self.too_long = True
 
     def finish(self) -> None:
@@ -82,13 +87,15 @@ def read_facts(block: bytes) -> HeaderFacts:
     fields = split_headers(block)
     senders = [field.value for field in fields if field.name == b"from"]
     message_ids = [field.value for field in fields if field.name == b"message-id"]
+    names = {field.name for field in fields}
     return HeaderFacts(
         header_from=_addresses(senders[0]) if len(senders) == 1 else None,
         from_count=len(senders),
         received_count=sum(field.name == b"received" for field in fields),
         message_id=message_ids[0][:998].decode("ascii", "backslashreplace") if message_ids else "",
-        names={field.name for field in fields},
+        names=names,
         eight_bit=not block.isascii(),
+        marks=read_marks(fields, names),
     )
 
 
@@ -103,13 +110,13 @@ def _addresses(value: bytes) -> tuple[Address, ...] | None:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    if "\x00" in text or "\r" in text or "\n" in text:
+    if len(value) > MAX_FROM or "\x00" in text or "\r" in text or "\n" in text:
         return None
     plain = _PLAIN.fullmatch(text)
-    pairs = [("", plain["angle"] or plain["bare"])] if plain is not None else getaddresses([text])
     try:
+        pairs = [("", plain["angle"] or plain["bare"])] if plain is not None else getaddresses([text])
         found = tuple(parse_address(address, smtputf8=True) for _, address in pairs)
-    except AddressError:
+    except (AddressError, RecursionError):  # the library calls itself for each comment in a comment
         return None
     # getaddresses() forgives much. What it understood must account for every @ outside quotes and comments, else a reader
     # that parses differently could see another author (espoofer's cases a8 to a19).

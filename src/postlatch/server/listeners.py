@@ -1,4 +1,4 @@
-"""The listening sockets of the relay, and the once-a-second look at every session."""
+"""The listening sockets of the relay, and the sessions on them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 
-from postlatch.server.connection import TLS_GOODBYE, Connection, ListenerPort
+from postlatch.server.acceptor import Acceptor, Spare
+from postlatch.server.connection import Connection, ListenerPort
+from postlatch.server.keeper import Keeper
 from postlatch.server.services import Services
 
 _BACKLOG = 1024
@@ -47,34 +49,21 @@ class SmtpServer:
     def __init__(self, services: Services, ports: Mapping[str, ListenerPort]) -> None:
         self._services = services
         self._ports = ports
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._connections: dict[str, set[Connection]] = {name: set() for name in ports}
-        self._ticker: asyncio.TimerHandle | None = None
+        self._keeper: Keeper | None = None
 
     async def start(self, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
         """Begin to accept. ``sockets`` are by listener name."""
-        loop = asyncio.get_running_loop()
+        spare = Spare()
         for name, port in self._ports.items():
-            registry = self._connections[name]
             for sock in sockets[name]:
-                server = await loop.create_server(
-                    lambda port=port, registry=registry: Connection(self._services, port, registry),
-                    sock=sock,
-                    backlog=_BACKLOG,
-                    ssl=port.tls if port.implicit_tls else None,
-                    ssl_handshake_timeout=30 if port.implicit_tls else None,
-                    ssl_shutdown_timeout=TLS_GOODBYE if port.implicit_tls else None,
-                )
-                self._servers.append(server)
-        self._tick()
-
-    def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for registry in self._connections.values():
-            for connection in tuple(registry):
-                connection.check_time(now)
-        self._ticker = loop.call_later(1.0, self._tick)
+                sock.setblocking(False)
+                acceptor = Acceptor(self._services, port, self._connections[name], sock, spare)
+                self._acceptors.append(acceptor)
+                acceptor.start()
+        self._keeper = Keeper(self._services, self._connections)
+        self._keeper.start()
 
     def open_connections(self) -> dict[str, int]:
         """Live connections by listener."""
@@ -83,8 +72,8 @@ class SmtpServer:
     async def stop(self, grace: float) -> None:
         """Stop accepting, end idle sessions with 421, and give messages on their way in ``grace`` seconds to finish."""
         self._services.draining = True
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.stop()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         while any(self._connections.values()) and loop.time() < deadline:
@@ -93,8 +82,8 @@ class SmtpServer:
             await asyncio.sleep(0.05)
         for connection in self._all():
             connection.abort()
-        if self._ticker is not None:
-            self._ticker.cancel()
+        if self._keeper is not None:
+            self._keeper.stop()
 
     def _all(self) -> list[Connection]:
         return [connection for registry in self._connections.values() for connection in registry]

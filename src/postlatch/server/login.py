@@ -13,6 +13,7 @@ from postlatch.limits.limiter import Charge, Reached
 from postlatch.model.events import Event
 from postlatch.model.reply import Reply
 from postlatch.policy.replies import rfc3339
+from postlatch.server.turns import TRUSTED
 from postlatch.smtp import events as ev
 from postlatch.store.writer import WriteFailed
 
@@ -106,6 +107,7 @@ class LoginHandler:
             self._fail(login, _FAILED)
             return
         connection.account, connection.generation = login, record.generation
+        connection.kind = TRUSTED
         self._mechanism = None
         self._services.record(Event("auth.succeeded", self._services.clock.now(), connection.where()))
         self._services.count.inc("postlatch_auth_total", ("succeeded",))

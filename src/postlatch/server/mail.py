@@ -19,8 +19,10 @@ from postlatch.policy.match import permits
 from postlatch.policy.replies import limit_reply
 from postlatch.server import charges
 from postlatch.server.headers import read_facts
+from postlatch.server.readiness import MEMORY_GONE, NO_SPACE, UNDECIDED, unready
 from postlatch.server.refusals import tell
 from postlatch.server.transaction import AcceptedRecipient, Origin, Transaction
+from postlatch.server.turns import TRUSTED
 from postlatch.smtp import events as ev
 from postlatch.spool.spool import SpoolError
 from postlatch.store.writer import WriteFailed
@@ -30,11 +32,8 @@ if TYPE_CHECKING:
 
 _SENDER_OK = Reply(250, "2.1.0", "Sender OK")
 _RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK")
-_UNDECIDED = Reply(451, "4.3.0", "Cannot decide now; try again later")
-_NO_SPACE = Reply(452, "4.3.1", "Not enough disk space; try again later")
 _HEADER_TOO_LONG = Reply(552, "5.3.4", "Message header is too long")
 _LOGIN_OVER = Reply(421, "4.7.0", "The account changed; log in again")
-_SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down; try again soon")
 
 
 class MailHandler:
@@ -44,28 +43,20 @@ class MailHandler:
         self._connection = connection
         self._services = connection.services
         self._transaction: Transaction | None = None
+        self.vouched = False  # a recipient was accepted
 
     # MAIL
 
     def on_mail(self, event: ev.Mail) -> None:
         """Decide on the sender; open a transaction if it may go on."""
         self._connection.command()
-        verdict = self._readiness(event.params.size) or self._stale_login() or self._decide_sender(event.sender)
+        verdict = unready(self._connection, event.params.size) or self._stale_login() or self._decide_sender(event.sender)
         if isinstance(verdict, Accept):
             self._transaction = Transaction(self._origin(), event.sender, event.params)
             self._connection.session.answer(_SENDER_OK)
             return
         self._tell("sender.refused", verdict, {"sender": str(event.sender or "<>")})
         self._connection.session.answer(verdict.reply, close=verdict.close)
-
-    def _readiness(self, size: int) -> Defer | None:
-        if self._services.draining:
-            return Defer(_SHUTTING_DOWN, "draining", "the relay is shutting down", close=True)
-        if not self._services.free_space(size):
-            return Defer(_NO_SPACE, "disk space", "the disk is nearly full")
-        if not self._services.store_healthy():
-            return Defer(_UNDECIDED, "store", "the database does not write")
-        return None
 
     def _stale_login(self) -> Defer | None:
         """A login with a password that has been changed since is over. A suspended account stays: the policy answers it."""
@@ -146,6 +137,7 @@ class MailHandler:
         verdict = self._limited(event.recipient, self._recipient_facts(event.recipient, known=known), transaction)
         session = self._connection.session
         if isinstance(verdict, AcceptRecipient):
+            self.vouched = True
             transaction.accept(AcceptedRecipient(event.recipient, event.params, verdict))
             if self._is_new(transaction, event.recipient):
                 transaction.new_recipients.append(event.recipient)
@@ -198,12 +190,14 @@ class MailHandler:
         self._connection.command()
         transaction = self._transaction
         assert transaction is not None
-        if (defer := self._readiness(transaction.params.size)) is not None:
+        if (defer := unready(self._connection, transaction.params.size)) is not None:
             self._tell("message.refused", defer, {})
             self._connection.session.answer(defer.reply, close=defer.close)
             return
         transaction.received_at = self._services.clock.now()
         transaction.draft = self._services.spool.open(transaction.received_at)
+        stranger = self._connection.kind != TRUSTED
+        transaction.held = self._services.load.flight.begin(transaction.params.size, stranger=stranger)
         self._connection.body_started = asyncio.get_running_loop().time()
         self._connection.body_octets = 0
         self._connection.session.accept_body()
@@ -213,7 +207,12 @@ class MailHandler:
         transaction = self._transaction
         assert transaction is not None
         assert transaction.draft is not None
+        assert transaction.held is not None
         self._connection.body_octets += len(event.data)
+        if not self._services.load.flight.grow(transaction.held, self._connection.body_octets):
+            self._connection.shed("memory")
+            self._connection.close(MEMORY_GONE)
+            return
         if transaction.header is not None:
             transaction.draft.write(event.data)
             return
@@ -235,6 +234,7 @@ class MailHandler:
         draft.write(block + b"\r\n" + collector.rest)
         collector.block = collector.rest = b""
         draft.utf8_headers = header.eight_bit
+        draft.marks = header.marks
 
     def on_body_end(self, event: ev.BodyEnd) -> None:
         """Judge the whole message, then commit it; 250 only after the commit."""
@@ -305,7 +305,7 @@ class MailHandler:
             rows, grants, named = transaction.expanded(services)
             operation = draft.commit(transaction.envelope(rows), grants, transaction, named)
         except SpoolError as error:
-            self._refuse_message(transaction, Defer(_UNDECIDED, "queue", str(error)))
+            self._refuse_message(transaction, Defer(UNDECIDED, "queue", str(error)))
             return
         operations: list[Any] = [operation]
         if transaction.new_recipients and transaction.origin.account is not None:
@@ -313,12 +313,15 @@ class MailHandler:
         event = transaction.accepted_event(draft.message_id, draft.size, now)
         services.limiter.charge(transaction.charges, now)
         transaction.committing = True
+        if transaction.held is not None:
+            services.load.flight.commit(transaction.held)
         future = services.submit(operations, [event])
         future.add_done_callback(lambda done: self._committed(transaction, done))
 
     def _committed(self, transaction: Transaction, done: asyncio.Future[list[Any]]) -> None:
         services, draft = self._services, transaction.draft
         assert draft is not None
+        self._land(transaction)
         error = done.exception()
         if error is not None:
             self._commit_failed(transaction, error)
@@ -336,12 +339,13 @@ class MailHandler:
             self._connection.resume()
 
     def _commit_failed(self, transaction: Transaction, error: BaseException) -> None:
+        self._land(transaction)
         unknown = isinstance(error, WriteFailed) and error.unknown
         if transaction.draft is not None:
             # Not by drop(): the client may have gone meanwhile. Unknown: the row may be there, and needs its body.
             transaction.draft.abort(unknown=unknown)
         full = isinstance(error, WriteFailed) and error.disk_full
-        reply = _NO_SPACE if full else _UNDECIDED
+        reply = NO_SPACE if full else UNDECIDED
         transaction.committing = False
         self._refuse_message(transaction, Defer(reply, "disk space" if full else "store", f"not committed: {error}"))
         self._connection.resume()
@@ -367,7 +371,14 @@ class MailHandler:
             return
         if transaction.draft is not None:
             transaction.draft.abort()
+            self._land(transaction)
         transaction.forget()
+
+    def _land(self, transaction: Transaction) -> None:
+        """It is on the disk, or nothing comes of it: it is not in flight any more."""
+        held, transaction.held = transaction.held, None
+        if held is not None:
+            self._services.load.flight.end(held)
 
     def limit_event(self, name: str) -> None:
         """Journal that a limit was met."""
@@ -383,8 +394,8 @@ class MailHandler:
     def _finished(self, task: asyncio.Task[None]) -> None:
         """After asynchronous work: an exception there must not leave the client without an answer (fails closed)."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            verdict = Defer(_UNDECIDED, "internal error", f"{type(error).__name__}: {error}")
+            verdict = Defer(UNDECIDED, "internal error", f"{type(error).__name__}: {error}")
             self._tell("message.refused", verdict, {})
             if self._connection.session.waiting:
-                self._connection.session.answer(_UNDECIDED)
+                self._connection.session.answer(UNDECIDED)
         self._connection.resume()

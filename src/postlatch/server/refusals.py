@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.verdict import Defer, Refuse
+from postlatch.server.floods import FloodGate
 from postlatch.server.services import Services
 
 _COUNTERS = {
@@ -26,9 +27,13 @@ class LastRefusal(NamedTuple):
 
 
 class Refusals:
-    """How often each rule has refused, and when last. Rules are names of ours, so this is bounded."""
+    """How often each rule has refused, and when last. Rules are names of ours, so this is bounded.
+
+    ``floods`` decides which refusals are told one by one, and holds the others until somebody flushes it.
+    """
 
     def __init__(self) -> None:
+        self.floods = FloodGate()
         self.counts: dict[str, int] = {}
         self.last: dict[str, LastRefusal] = {}
 
@@ -39,18 +44,24 @@ class Refusals:
 
 
 def tell(services: Services, name: str, verdict: Refuse | Defer, facts: dict[str, JsonValue]) -> None:
-    """Record a refusal or deferral under ``name`` (``recipient.refused`` …) with its rule, reply and reason."""
+    """Record a refusal or deferral under ``name`` (``recipient.refused`` …) with its rule, reply and reason.
+
+    In a flood it is only counted, here and in the next ``refusals.aggregated`` of its prefix.
+    """
     refused = isinstance(verdict, Refuse)
+    kind = "refuse" if refused else "defer"
     listener = str(facts["listener"])
-    now = services.clock.now()
-    fields: dict[str, JsonValue] = {
-        **facts,
-        "verdict": "refuse" if refused else "defer",
-        "rule": verdict.rule,
-        "reply": str(verdict.reply),
-        "why": verdict.why,
-    }
-    services.record(Event(name, now, fields))
+    clock = services.clock
+    now = clock.now()
+    if not services.refusals.floods.folds(name, kind, verdict.rule, facts, now, clock.monotonic()):
+        fields: dict[str, JsonValue] = {
+            **facts,
+            "verdict": kind,
+            "rule": verdict.rule,
+            "reply": str(verdict.reply),
+            "why": verdict.why,
+        }
+        services.record(Event(name, now, fields))
     if not refused:
         services.count.inc("postlatch_deferred_total", (listener, verdict.rule))
         return

@@ -18,6 +18,7 @@ from postlatch.model.clock import Clock
 from postlatch.model.events import Event
 from postlatch.policy.snapshot import Snapshot
 from postlatch.server.bans import BanList
+from postlatch.server.load import Load
 from postlatch.spool.spool import Spool
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class Count(Protocol):
 
     def inc(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None:
         """Add to a counter."""
+        ...
+
+    def set(self, name: str, value: float, labels: tuple[str, ...] = ()) -> None:
+        """Set a gauge."""
         ...
 
 
@@ -59,6 +64,7 @@ class LimitRules:
     rights: dict[str, dict[str, tuple[Limit, ...]]] = field(default_factory=dict)  # by name, where a right has its own
     client: dict[str, tuple[Limit, ...]] = field(default_factory=dict)
     connections: int = 50
+    network_connections: int = 0  # 0: four times ``connections``
 
 
 @dataclass(slots=True)
@@ -86,3 +92,4 @@ class Services:
     free_space: Callable[[int], bool]  # is there room for a message of this many octets?
     refusals: Refusals
     draining: bool = False
+    load: Load = field(default_factory=Load)

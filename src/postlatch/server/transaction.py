@@ -15,6 +15,7 @@ from postlatch.policy.aliases import expand
 from postlatch.policy.decide import AcceptRecipient
 from postlatch.policy.grant import RelayGrant
 from postlatch.server.charges import payer_charges
+from postlatch.server.flight import Held
 from postlatch.server.headers import HeaderCollector, HeaderFacts
 from postlatch.server.services import LimitRules, Services
 from postlatch.server.trace import missing_fields, protocol_name, received_field
@@ -92,6 +93,7 @@ class Transaction:
         self.committing = False
         self.charges: list[Charge] = []  # what it costs, as judged at its end
         self.received_at = 0.0
+        self.held: Held | None = None  # what it takes of the memory for mail, from the start of its body to its end
 
     def accept(self, recipient: AcceptedRecipient) -> None:
         """Take a recipient in."""

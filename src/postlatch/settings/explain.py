@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from postlatch.settings.kinds import Place, find_place, found, quote, suggest
+from postlatch.settings.kinds import Place, find_place, found, quote, shown_number, suggest
 from postlatch.settings.origin import Origin
 from postlatch.settings.problem import Problem
 from postlatch.settings.tree import Settings
@@ -81,11 +81,11 @@ def _choice(error: ErrorDetails, place: Place) -> str:
 
 
 def _at_least(error: ErrorDetails, _place: Place) -> str:
-    return f"must be at least {error['ctx']['ge']}, not {error['input']}"
+    return f"must be at least {error['ctx']['ge']}, not {shown_number(error['input'])}"
 
 
 def _at_most(error: ErrorDetails, _place: Place) -> str:
-    return f"must be at most {error['ctx']['le']}, not {error['input']}"
+    return f"must be at most {error['ctx']['le']}, not {shown_number(error['input'])}"
 
 
 def _too_few(_error: ErrorDetails, place: Place) -> str:

@@ -118,7 +118,7 @@ def found(value: Any) -> str:
         case str():
             return f"a text ({quote(value)})"
         case int():
-            return f"a whole number ({value})"
+            return f"a whole number ({shown_number(value)})"
         case float():
             return f"a number ({value})"
         case datetime() | time():
@@ -129,6 +129,13 @@ def found(value: Any) -> str:
             return "a list"
         case _:
             return "a table"
+
+
+def shown_number(value: float) -> str:
+    """A number for a message. A hexadecimal one may have more digits than Python writes, and than anybody reads."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    return str(value)
 
 
 def quote(text: str) -> str:

@@ -53,6 +53,13 @@ class ClientLimits(LimitTexts):
     """What one client may do: an IPv4 address, or an IPv6 /64."""
 
     connections: Whole = Field(default=50, ge=1, le=100_000, examples=["50"], description="Connections at once.")
+    network_connections: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        examples=["200"],
+        description="The same for the whole IPv4 /24 or IPv6 /48 around a client. Without it: four times `connections`.",
+    )
     commands: Limits = Field(default=("600/minute",), examples=['["600/minute"]'], description="SMTP commands.")
     auth_failures: Limits = Field(
         default=("10/minute", "50/day"), examples=['["10/minute", "50/day"]'], description="Failed logins."

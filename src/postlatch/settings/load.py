@@ -123,6 +123,9 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         raise SettingsError([_malformed(str(error), text, path)]) from None
     except RecursionError:
         raise _unreadable(path, "is nested too deeply to be a configuration") from None
+    except ValueError:
+        # Not a TOMLDecodeError: Python refuses to read a decimal number of more than 4300 digits.
+        raise _unreadable(path, "holds a number of thousands of digits: no setting takes such a number") from None
 
 
 def _malformed(said: str, text: str, path: Path) -> Problem:

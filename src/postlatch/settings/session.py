@@ -33,17 +33,21 @@ class SessionSettings(Table):
         ge=1,
         le=86_400,
         examples=["300", '"5 minutes"'],
-        description="Wait for the next command or piece of a message.",
+        description="Wait for the next whole command or piece of a message; single octets of a command do not prolong it.",
     )
     total: Seconds = Field(
-        default=3600, ge=10, le=7 * 86_400, examples=["3600"], description="The longest life of a connection."
+        default=3600,
+        ge=10,
+        le=7 * 86_400,
+        examples=["3600"],
+        description="The longest life of a connection; a message that is on its way in may take as long again.",
     )
     data_rate: Whole = Field(
         default=500,
         ge=0,
         le=10**9,
         examples=["500"],
-        description="The slowest average of a message, in octets a second. 0: no such bound.",
+        description="The slowest that a message may come, in octets a second over any 30 seconds. 0: no such bound.",
     )
     greeting_delay: Seconds = Field(
         default=0.1,

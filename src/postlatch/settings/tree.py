@@ -17,6 +17,7 @@ from postlatch.settings import types as t
 from postlatch.settings import values
 from postlatch.settings.limits import LimitSettings, RightLimits
 from postlatch.settings.origin import Origin
+from postlatch.settings.overload import OverloadSettings
 from postlatch.settings.problem import Problem
 from postlatch.settings.session import AccountsSettings, SessionSettings
 from postlatch.settings.tomlines import KeyPath
@@ -173,6 +174,31 @@ class RouteSettings(Table):
         return {"to": value} if isinstance(value, str) else value
 
 
+class DestinationSettings(Table):
+    """What one destination may get: a recipient domain that is sent to by its MX, or the host of a route or the smarthost."""
+
+    connections: t.Whole | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        examples=["5"],
+        description="Connections at once, at most; without it, as for all. Found by its replies within this bound.",
+    )
+    rate: t.Rate | None = Field(
+        default=None,
+        examples=['"60/minute"'],
+        description="Messages in a time, at most: `N/second`, `N/minute`, `N/hour` or `N/day`, spread evenly. Without it, as "
+        "fast as it takes them.",
+    )
+    messages_per_connection: t.Whole | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        examples=["100"],
+        description="Messages until a connection is closed and another one opened; without it, no bound.",
+    )
+
+
 class OutboundSettings(Table):
     """Mail that leaves."""
 
@@ -202,6 +228,10 @@ class OutboundSettings(Table):
         default=t.as_toml({}),
         examples=['{ "partner.example" = "smtp://mail.partner.example:25" }'],
         description='Next hops by recipient domain, exact names: a route, or `{ to = "smtp://…", tls = "verify" }`.',
+    )
+    destinations: Annotated[Mapping[t.DestinationKey, DestinationSettings], AfterValidator(t.by_host)] = Field(
+        default=t.as_toml({}),
+        description="Bounds for single destinations, exact names: `connections`, `rate`, `messages_per_connection`.",
     )
     max_age: t.Duration = Field(
         default=t.as_toml("5 days"), examples=['"5 days"'], description="How long delivery is tried before the mail bounces."
@@ -295,6 +325,7 @@ class Settings(Table):
     rights: tuple[RightSettings, ...] = Field(default=(), description="Network rights.")
     limits: LimitSettings = Field(default=t.as_toml({}), description="Limits.")
     session: SessionSettings = Field(default=t.as_toml({}), description="The bounds of one SMTP session.")
+    overload: OverloadSettings = Field(default=t.as_toml({}), description="What the relay holds at once.")
     outbound: OutboundSettings = Field(default=t.as_toml({}), description="Mail that leaves.")
     accounts: AccountsSettings = Field(default=t.as_toml({}), description="How passwords are kept.")
     alerts: AlertSettings = Field(default=t.as_toml({}), description="Who is told.")

@@ -68,6 +68,23 @@ def _number_or(parse: Callable[[str], int], allowed: type | tuple[type, ...]) ->
     return BeforeValidator(validate)
 
 
+def _auto_or(parse: Callable[[str], int] | None) -> BeforeValidator:
+    """For numbers that may also be ``"auto"``, which is 0 once loaded; 0 itself is refused."""
+
+    def validate(value: Any) -> Any:
+        if value == "auto":
+            return 0
+        if isinstance(value, str) and parse is not None:
+            value = parse(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise PydanticCustomError("int_type", "not a number")
+        if value == 0:
+            raise ValueError('must be at least 1, or "auto"')
+        return value
+
+    return BeforeValidator(validate)
+
+
 def _base(info: ValidationInfo) -> Path:
     context: dict[str, Path] = info.context or {}
     return context.get("base", Path())
@@ -142,6 +159,18 @@ def _route_for_all(text: str) -> Exception:
     )
 
 
+def _destination_key(text: str) -> str:
+    if "*" in text or text.startswith("."):
+        raise ValueError(f"{quote(text)} is a wildcard: bounds are for exact names; outbound.max_connections holds for all")
+    values.parse_host(text)
+    return text
+
+
+def by_host(tables: Mapping[str, T]) -> Mapping[str, T]:
+    """Host names as A-labels, addresses in their short form."""
+    return MappingProxyType({values.parse_host(name): table for name, table in tables.items()})
+
+
 def normalised(tables: Mapping[str, T]) -> Mapping[str, T]:
     """Domain names as A-labels. Of two spellings of one name the last stays; the load reports them as a problem."""
     return MappingProxyType({values.parse_domain_name(name): table for name, table in tables.items()})
@@ -171,6 +200,7 @@ Day = Annotated[date, PlainValidator(values.parse_day), Kind("a date")]
 Domain = Annotated[str, AfterValidator(values.parse_domain_name), Kind("a domain", "domains")]
 DomainKey = Annotated[str, _domain_key(_wide_open), Kind("a domain", "domains")]
 RouteKey = Annotated[str, _domain_key(_route_for_all), Kind("a domain", "domains")]
+DestinationKey = Annotated[str, AfterValidator(_destination_key), Kind("a domain or a host", "domains or hosts")]
 Network = Annotated[values.IPNetwork, _from_text(values.parse_network), Kind("a network", "networks")]
 Socket = Annotated[str, AfterValidator(values.parse_socket), Kind("an address with its port", "addresses with their ports")]
 Endpoint = Annotated[str, AfterValidator(values.parse_endpoint), Kind("an address with its port", "addresses with their ports")]
@@ -197,9 +227,12 @@ Limits = Annotated[
     AfterValidator(values.parse_limits),
     Kind("a list of limits"),
 ]
+Rate = Annotated[str, AfterValidator(values.parse_limit), Kind("a number in a time")]
 Duration = Annotated[int, _from_text(values.parse_duration), Kind("a length of time")]
 Seconds = Annotated[float, _number_or(values.parse_duration, (int, float)), Kind("seconds, or a text with a unit")]
 Size = Annotated[int, _number_or(values.parse_size, int), Kind("octets, or a text with a unit")]
+AutoWhole = Annotated[int, _auto_or(None), Kind('a whole number, or "auto"')]
+AutoSize = Annotated[int, _auto_or(values.parse_size), Kind('octets, a text with a unit, or "auto"')]
 FilePath = Annotated[Path, PlainValidator(_path), Kind("a path")]
 StoreUrl = Annotated[str, AfterValidator(_store_url), Kind("a database URL")]
 Deliver = Annotated[str, AfterValidator(_deliver), Kind("a route")]

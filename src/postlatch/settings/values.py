@@ -249,10 +249,17 @@ def parse_day(value: object) -> date:
     if isinstance(value, datetime):
         raise ValueError(f"has a time of day: write the day alone, {value.date()}; it ends with that day, UTC")  # noqa: TRY004 (pydantic reports ValueErrors only)
     if isinstance(value, date):
-        return value
+        return _with_an_end(value)
     if isinstance(value, str):
         try:
-            return date.fromisoformat(value if _DAY.fullmatch(value) else "")
+            day = date.fromisoformat(value if _DAY.fullmatch(value) else "")
         except ValueError:
             raise ValueError(f"{quote(value)} is no date: write a day that exists as YEAR-MONTH-DAY, like 2027-06-30") from None
+        return _with_an_end(day)
     raise ValueError("must be a date without quotes, like 2027-06-30")
+
+
+def _with_an_end(day: date) -> date:
+    if day == date.max:
+        raise ValueError(f"{day} has no day after it, with which it would end: write an earlier one, like 2027-06-30")
+    return day

@@ -3,8 +3,9 @@
 Only rows that are not final change. A row that a claim in memory has right now (``active``) is not touched either: its attempt
 is under way and what it does to the other side cannot be taken back. Such rows are returned as ``active``, "try again".
 
-Each operation takes up to ``limit`` rows, so that a queue of a million is worked through in steps between which mail is still
-accepted: repeat until ``changed`` is empty.
+Each operation takes up to ``limit`` rows. A long queue is worked through in steps between which mail is still accepted: look
+for rows with `queue.list_page`, beside the writer, then name them here by their ids with the same filters: what has become of
+them meanwhile is judged once more.
 """
 
 from __future__ import annotations

@@ -12,14 +12,29 @@ from collections.abc import Collection, Sequence
 from itertools import chain
 from pathlib import Path
 
-from postlatch.spool.contract import Claim, Outcome, OutcomeKind, SpoolError
-from postlatch.spool.rows import RECIPIENT_COLUMNS, load_message, load_recipient
+from postlatch.spool.contract import Claim, Outcome, OutcomeKind, QueuedRecipient, SpoolError
+from postlatch.spool.priority import BULK, NORMAL, URGENT, Shares
+from postlatch.spool.rows import RECIPIENT_COLUMNS, load_messages, load_recipient
 from postlatch.store.files import body_path
 from postlatch.store.merging import parts
 from postlatch.store.writer import Operation
 
-_DUE = "SELECT message FROM recipients WHERE due <= ? ORDER BY due"
-_CLAIM = f"UPDATE recipients SET due = NULL WHERE message = ? AND due <= ? RETURNING {RECIPIENT_COLUMNS}"  # noqa: S608 - a constant
+PURGE_RECIPIENTS = 5_000  # one step forgets no more messages beyond so many
+CLAIM_RECIPIENTS = 5_000  # one operation claims no more messages beyond so many: a message may have a thousand
+
+# Read along the index only as far as needed, the backlog may be a million rows; and as one value, because each row that
+# Python takes gives the interpreter up and asks for it again.
+_DUE = """
+SELECT json_group_array(message) FROM (
+  SELECT DISTINCT message FROM recipients WHERE priority = ? AND due <= ? ORDER BY due LIMIT ?
+)
+"""
+# The plus keeps SQLite from the index of due times: it is a few rows of a few messages that are wanted.
+_CLAIM = f"""
+UPDATE recipients SET due = NULL WHERE message IN ({{}}) AND +due <= ? RETURNING message, {RECIPIENT_COLUMNS}
+"""  # noqa: S608 - a constant
+# What a claim has, or had when its process ended: these conditions are those of the index `recipients_at_hand`.
+IN_HAND = "due IS NULL AND finished_at IS NULL AND state IN ('queued', 'deferred')"
 # A row that no claim has (any more) is left alone: an outcome may be recorded twice when a commit's fate was unknown.
 _FINISH = """
 UPDATE recipients SET state = o.column1, due = nullif(o.column2, 0.0), finished_at = nullif(o.column3, 0.0),
@@ -36,52 +51,64 @@ _DROP_CLOSED_BODIES = """
 DELETE FROM bodies WHERE message IN (SELECT id FROM messages WHERE id IN ({}) AND finished_at IS NOT NULL)
 """
 _DROP_BODIES = "DELETE FROM bodies WHERE message IN ({}) RETURNING message"
-_LOST_ROWS = """
-UPDATE recipients SET due = ? WHERE due IS NULL AND state IN ('queued', 'deferred')
-  AND message IN (SELECT id FROM messages WHERE finished_at IS NULL)
-  AND message || '.' || number NOT IN (SELECT value FROM json_each(?))
-"""
+_GIVE_BACK = f"UPDATE recipients SET due = ? WHERE message = ? AND number = ? AND {IN_HAND}"  # noqa: S608 - a constant
 _HOLD_ORPHANS = """
 UPDATE recipients SET state = 'held', last_reply = 'the database has lost this message'
 WHERE message = ? AND due IS NULL AND state IN ('queued', 'deferred')
 """
 
 
-def claim_due(limit: int, now: float, epoch: int) -> Operation[list[Claim]]:
-    """Claim what is due of up to ``limit`` messages, the longest waiting first."""
+def claim_due(limit: int, now: float, epoch: int, shares: Shares) -> Operation[list[Claim]]:
+    """Claim what is due of up to ``limit`` messages: each class of priority its share, of it the longest waiting first.
+
+    Fewer messages if they have many recipients: the operation ends behind the one that makes ``CLAIM_RECIPIENTS`` full.
+    """
 
     def run(connection: sqlite3.Connection) -> list[Claim]:
-        claims = [_claim(connection, message_id, now, epoch) for message_id in _due_messages(connection, limit, now)]
-        return [claim for claim in claims if claim is not None]
+        due = [_due_messages(connection, priority, limit, now) for priority in (URGENT, NORMAL, BULK)]
+        counts = shares.split(limit, [len(found) for found in due])
+        chosen = [message for found, count in zip(due, counts, strict=True) for message in found[:count]]
+        claims: list[Claim] = []
+        recipients = 0
+        for part in parts(chosen):
+            if recipients >= CLAIM_RECIPIENTS:
+                break
+            claims += _claim(connection, part, now, epoch)
+            recipients = sum(len(claim.recipients) for claim in claims)
+        return claims
 
     return run
 
 
-def _due_messages(connection: sqlite3.Connection, limit: int, now: float) -> list[int]:
-    """Read along the index of due times only as far as needed: the backlog may be a million rows."""
-    found: dict[int, None] = {}
-    cursor = connection.execute(_DUE, (now,))
-    for (message_id,) in cursor:
-        if message_id not in found and len(found) == limit:
-            break
-        found[message_id] = None
-    cursor.close()
-    return list(found)
+def _due_messages(connection: sqlite3.Connection, priority: int, limit: int, now: float) -> list[int]:
+    found: list[int] = json.loads(connection.execute(_DUE, (priority, now, limit)).fetchone()[0])
+    return found
 
 
-def _claim(connection: sqlite3.Connection, message_id: int, now: float, epoch: int) -> Claim | None:
-    rows = connection.execute(_CLAIM, (message_id, now)).fetchall()
-    message = load_message(connection, message_id)
-    if message is None:  # a damaged or hand-edited database: this must not stop all other mail
-        connection.execute(_HOLD_ORPHANS, (message_id,))
-        return None
-    return Claim(message, tuple(sorted(map(load_recipient, rows), key=lambda r: r.number)), epoch)
+def _claim(connection: sqlite3.Connection, ids: Sequence[int], now: float, epoch: int) -> list[Claim]:
+    rows = connection.execute(_CLAIM.format(", ".join("?" * len(ids))), (*ids, now)).fetchall()
+    recipients: dict[int, list[QueuedRecipient]] = {message: [] for message in ids}
+    for message, *row in rows:
+        recipients[message].append(load_recipient(row))
+    messages = load_messages(connection, ids)
+    for message in recipients.keys() - messages.keys():  # a damaged or hand-edited database: this must not stop all other mail
+        connection.execute(_HOLD_ORPHANS, (message,))
+    return [
+        Claim(messages[message], tuple(sorted(found, key=_number)), epoch)
+        for message, found in recipients.items()
+        if message in messages
+    ]
+
+
+def _number(recipient: QueuedRecipient) -> int:
+    return recipient.number
 
 
 def next_due(connection: sqlite3.Connection) -> float | None:
     """A query: when the next recipient comes due; None if none will."""
-    found = connection.execute("SELECT min(due) FROM recipients WHERE due IS NOT NULL").fetchone()[0]
-    return None if found is None else float(found)
+    sql = "SELECT min(due) FROM recipients WHERE priority = ? AND due IS NOT NULL"
+    found = [connection.execute(sql, (priority,)).fetchone()[0] for priority in (URGENT, NORMAL, BULK)]
+    return min((float(due) for due in found if due is not None), default=None)
 
 
 def finish(claim: Claim, outcomes: Sequence[Outcome], now: float, bodies: Path) -> Operation[list[Path]]:
@@ -161,21 +188,33 @@ def close_message(connection: sqlite3.Connection, message_id: int, now: float, b
 
 def recover(now: float, kept: Collection[tuple[int, int]]) -> Operation[int]:
     """Make due every claimed row that is not among ``kept`` (message, number); returns how many there were."""
-    keys = json.dumps([f"{message}.{number}" for message, number in kept])
+    known = set(kept)
 
     def run(connection: sqlite3.Connection) -> int:
-        return connection.execute(_LOST_ROWS, (now, keys)).rowcount
+        found = connection.execute(f"SELECT message, number FROM recipients WHERE {IN_HAND}").fetchall()  # noqa: S608 - a constant
+        lost = [(now, *key) for key in found if key not in known]
+        connection.executemany(_GIVE_BACK, lost)
+        return len(lost)
 
     return run
 
 
 def purge(before: float, limit: int) -> Operation[int]:
-    """Forget up to ``limit`` messages that were finished before that time; returns how many."""
+    """Forget up to ``limit`` messages that were finished before that time; returns how many.
+
+    Fewer at a time if they have many recipients; repeat while it is not 0.
+    """
 
     def run(connection: sqlite3.Connection) -> int:
-        sql = "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE finished_at < ? LIMIT ?) RETURNING id"
-        gone = connection.execute(sql, (before, limit)).fetchall()
-        connection.executemany("DELETE FROM recipients WHERE message = ?", gone)
+        old = connection.execute("SELECT id FROM messages WHERE finished_at < ? LIMIT ?", (before, limit)).fetchall()
+        gone: list[tuple[int]] = []
+        recipients = 0
+        for row in old:
+            if recipients >= PURGE_RECIPIENTS:
+                break
+            recipients += connection.execute("DELETE FROM recipients WHERE message = ?", row).rowcount
+            gone.append(row)
+        connection.executemany("DELETE FROM messages WHERE id = ?", gone)
         return len(gone)
 
     return run

@@ -8,6 +8,7 @@ from typing import Final
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Destination, GrantReason, IPAddress, RecipientParams, Role, SenderParams
+from postlatch.spool.priority import NORMAL
 
 
 class SpoolError(Exception):
@@ -44,6 +45,7 @@ class StoredMessage:
     kind: Final[str]
     eight_bit: Final[bool]  # the body holds octets above 127
     utf8_headers: Final[bool]  # the header block does
+    priority: Final[int]  # or URGENT or BULK (`spool.priority`)
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class StoredMessage:
         kind: str = "",
         eight_bit: bool = False,
         utf8_headers: bool = False,
+        priority: int = NORMAL,
     ) -> None:
         self.message_id = message_id
         self.sender = sender
@@ -76,6 +79,7 @@ class StoredMessage:
         self.kind = kind
         self.eight_bit = eight_bit
         self.utf8_headers = utf8_headers
+        self.priority = priority
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)

@@ -16,8 +16,9 @@ from postlatch.model.envelope import Envelope
 from postlatch.policy.grant import RelayGrant
 from postlatch.spool.bodies import INLINE_LIMIT, BodyWriter, digest_of
 from postlatch.spool.contract import Claim, SpoolError, StoredMessage
-from postlatch.spool.fastpath import FastPath
+from postlatch.spool.fastpath import RECIPIENT_WEIGHT, FastPath
 from postlatch.spool.gate import Classify, admit
+from postlatch.spool.priority import NO_MARKS, HeaderMarks, decide
 from postlatch.spool.rows import (
     BODY_VALUES,
     INSERT_BODY,
@@ -56,7 +57,8 @@ class Draft:
     """One message on its way in. Used on the loop's thread.
 
     ``write`` any number of times; ``await prepare()`` if ``in_file``; ``commit`` gives the operation to submit; once that is
-    durable ``Spool.committed``, if it fails or nothing comes of it ``abort``. ``utf8_headers`` is for the server to set.
+    durable ``Spool.committed``, if it fails or nothing comes of it ``abort``. ``utf8_headers`` and ``marks`` are for the
+    server to set.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Draft:
         "_intake",
         "_state",
         "eight_bit",
+        "marks",
         "message_id",
         "opened_at",
         "size",
@@ -83,6 +86,7 @@ class Draft:
         self.size = 0
         self.eight_bit = False
         self.utf8_headers = False
+        self.marks: HeaderMarks = NO_MARKS
 
     @property
     def in_file(self) -> bool:
@@ -144,7 +148,7 @@ class Draft:
         return _Commit(
             message_row(claim.message, "file" if claim.body is None else "inline", digest),
             claim.body,
-            [recipient_row(self.message_id, recipient, due) for recipient in claim.recipients],
+            [recipient_row(self.message_id, recipient, due, claim.message.priority) for recipient in claim.recipients],
         )
 
     def _make_claim(self, envelope: Envelope, kind: str) -> Claim:
@@ -163,6 +167,7 @@ class Draft:
             kind,
             self.eight_bit,
             self.utf8_headers,
+            decide(kind, self.marks, envelope.recipients, self.size),
         )
         body = None if self._file is not None else self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         return Claim(message, queued_recipients(envelope.recipients), self._intake.epoch, body)
@@ -198,7 +203,7 @@ class _Commit:
         self._message = message
         self._body = body
         self._recipients = recipients
-        self.weight = len(body or b"")
+        self.weight = len(body or b"") + RECIPIENT_WEIGHT * len(recipients)
 
     def __call__(self, connection: sqlite3.Connection) -> int:
         return self.run_all(connection, [self])[0]

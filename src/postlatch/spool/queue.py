@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from postlatch.model.ids import format_id, parse_id
+from postlatch.spool.claims import IN_HAND
 from postlatch.spool.contract import RecipientState, SpoolError, StoredMessage
+from postlatch.spool.priority import NAMES
 from postlatch.spool.rows import load_message
 from postlatch.store.files import body_path
 
@@ -19,12 +21,16 @@ MAX_HEADER = 64 * 1024  # octets that `header` returns at most
 
 # ``active`` is not stored: it is what a row without a due time is while it is neither held nor final.
 _STATE = "CASE WHEN r.due IS NULL AND r.state IN ('queued', 'deferred') THEN 'active' ELSE r.state END"
-_SELECT = f"""
+_COLUMNS = f"""
 SELECT m.id, r.number, r.address, m.sender, {_STATE}, r.attempts, r.due, r.last_reply, r.grant_reason, m.size,
-  m.account, m.received_at, r.grant_ref, r.destination, r.last_remote, r.possible_duplicate, r.finished_at
-FROM messages m CROSS JOIN recipients r ON r.message = m.id
-"""  # noqa: S608 - a constant
+  m.account, m.received_at, r.grant_ref, r.destination, r.last_remote, r.possible_duplicate, r.finished_at, m.priority
+"""
+_SELECT = f"{_COLUMNS} FROM messages m CROSS JOIN recipients r ON r.message = m.id"
 _ORDER = "ORDER BY m.id, r.number LIMIT ?"
+# By way of the index of what waits for no time, for who asks only for that: the rest of the queue is not looked at.
+_SELECT_AT_HAND = f"{_COLUMNS} FROM recipients r CROSS JOIN messages m ON m.id = r.message"
+_AT_HAND = "r.due IS NULL AND r.finished_at IS NULL"
+_ORDER_AT_HAND = "ORDER BY r.message, r.number LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ class QueueRow(NamedTuple):
     last_remote: str
     possible_duplicate: bool
     finished_at: float | None
+    priority: int
 
     @property
     def id(self) -> str:
@@ -86,6 +93,7 @@ class QueueRow(NamedTuple):
             "last_reply": self.last_reply,
             "grant": self.grant,
             "size": self.size,
+            "priority": NAMES[self.priority],
         }
 
 
@@ -110,9 +118,38 @@ def parse_queue_id(text: str) -> tuple[int, int | None]:
     return message_id, int(number)
 
 
-def list_recipients(connection: sqlite3.Connection, filters: QueueFilter, *, limit: int, after: str = "") -> list[QueueRow]:
-    """A query: one page in the order of message ids, from behind the row whose ``id`` is ``after``. SpoolError on a bad id."""
-    return select_rows(connection, filters, _states(filters), limit=limit, after=after)
+OPEN_STATES = (RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.ACTIVE, RecipientState.HELD)
+WINDOW = 5000  # messages, or held recipients, that one page looks at
+_LAST = 999_999_999  # beyond every recipient's number
+
+
+class Page(NamedTuple):
+    """Some rows in the order of their ids. ``next`` is the ``after`` of the page behind it, None if there is nothing."""
+
+    rows: list[QueueRow]
+    next: str | None
+
+
+def list_page(
+    connection: sqlite3.Connection,
+    filters: QueueFilter,
+    *,
+    limit: int,
+    after: str = "",
+    states: Sequence[RecipientState] | None = None,
+) -> Page:
+    """A query: one page in the order of message ids, from behind the row whose ``id`` is ``after``. SpoolError on a bad id.
+
+    It looks at so many messages at most as a few hundredths of a second permit, whatever the filters are: no index serves each
+    of them, because each would cost every message on its way. So a page may hold less than ``limit`` rows, even none, and
+    still have a ``next``. ``states`` replaces those that the filters mean.
+    """
+    wanted = _states(filters) if states is None else states
+    end = None if filters.ids else _window_end(connection, wanted, after)
+    rows = select_rows(connection, filters, wanted, limit=limit, after=after, until=end)
+    if len(rows) == limit:
+        return Page(rows, rows[-1].id)
+    return Page(rows, None if end is None else f"{format_id(end)}.{_LAST}")
 
 
 def _states(filters: QueueFilter) -> Sequence[RecipientState]:
@@ -121,7 +158,19 @@ def _states(filters: QueueFilter) -> Sequence[RecipientState]:
     return list(RecipientState) if filters.ids else OPEN_STATES
 
 
-OPEN_STATES = (RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.ACTIVE, RecipientState.HELD)
+def _window_end(connection: sqlite3.Connection, states: Sequence[RecipientState], after: str) -> int | None:
+    """The last message of this window; None if it reaches the end."""
+    message, number = parse_queue_id(after) if after else (0, 0)
+    if list(states) == [RecipientState.HELD]:
+        sql = f"SELECT r.message FROM recipients r WHERE {_AT_HAND} AND r.state = 'held' AND r.message >= ? ORDER BY 1"  # noqa: S608
+    elif list(states) == [RecipientState.ACTIVE]:
+        return None  # never more than one process has in hand
+    elif all(state in OPEN_STATES for state in states):
+        sql = "SELECT id FROM messages WHERE finished_at IS NULL AND id >= ? ORDER BY id"
+    else:
+        sql = "SELECT id FROM messages WHERE id >= ? ORDER BY id"
+    row = connection.execute(f"{sql} LIMIT 1 OFFSET ?", (message + (number == _LAST), WINDOW - 1)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def select_rows(
@@ -131,22 +180,32 @@ def select_rows(
     *,
     limit: int,
     after: str = "",
+    until: int | None = None,
     due_after: float | None = None,
 ) -> list[QueueRow]:
-    """The rows that match ``filters`` and are in one of ``states``, whatever ``filters.state`` says."""
+    """The rows up to message ``until`` that match ``filters`` and are in one of ``states``, whatever ``filters.state`` says."""
     clauses, params = _conditions(filters)
-    clauses.append(f"{_STATE} IN (SELECT value FROM json_each(?))")  # noqa: S608 - a constant
-    params.append(json.dumps(states))
-    if all(state in OPEN_STATES for state in states):
-        clauses.append("m.finished_at IS NULL")  # the index: history costs a listing of the queue nothing
+    select, order, message = _SELECT, _ORDER, "m.id"
+    if list(states) == [RecipientState.HELD] or list(states) == [RecipientState.ACTIVE]:
+        clauses += [_AT_HAND, "r.state = 'held'" if states[0] is RecipientState.HELD else "r.state IN ('queued', 'deferred')"]
+        if not filters.ids:
+            select, order, message = _SELECT_AT_HAND, _ORDER_AT_HAND, "r.message"
+    else:
+        clauses.append(f"{_STATE} IN (SELECT value FROM json_each(?))")  # noqa: S608 - a constant
+        params.append(json.dumps(states))
+        if all(state in OPEN_STATES for state in states):
+            clauses.append("m.finished_at IS NULL")  # the index: history costs a listing of the queue nothing
     if after:
         message_id, number = parse_queue_id(after)
-        clauses += ["m.id >= ?", "(m.id, r.number) > (?, ?)"]
+        clauses += [f"{message} >= ?", f"({message}, r.number) > (?, ?)"]
         params += [message_id, message_id, number or 0]
+    if until is not None:
+        clauses.append(f"{message} <= ?")
+        params.append(until)
     if due_after is not None:
         clauses.append("r.due > ?")
         params.append(due_after)
-    sql = f"{_SELECT} WHERE {' AND '.join(clauses)} {_ORDER}"  # every clause is a constant of this file
+    sql = f"{select} WHERE {' AND '.join(clauses)} {order}"  # every clause is a constant of this file
     return [_row(row) for row in connection.execute(sql, (*params, limit))]
 
 
@@ -185,7 +244,7 @@ def _named(ids: Sequence[str]) -> tuple[str, list[Any]]:
 
 def _row(row: Sequence[Any]) -> QueueRow:
     message_id, number, recipient, sender, state, *rest = row
-    attempts, due, last_reply, reason, size, account, received_at, ref, destination, remote, duplicate, finished_at = rest
+    attempts, due, last_reply, reason, size, account, received_at, ref, destination, remote, duplicate, finished_at = rest[:-1]
     return QueueRow(
         message_id=message_id,
         number=number,
@@ -204,6 +263,7 @@ def _row(row: Sequence[Any]) -> QueueRow:
         last_remote=remote,
         possible_duplicate=bool(duplicate),
         finished_at=finished_at,
+        priority=rest[-1],
     )
 
 
@@ -236,13 +296,12 @@ def _head_of(path: Path) -> bytes:
 
 
 def tally(connection: sqlite3.Connection) -> dict[RecipientState, int]:
-    """A query: how many recipients are in each state that is not final."""
+    """A query: how many recipients are in each state that is not final. Exact, and as quick with a million (spool.sql)."""
     counts = dict.fromkeys(OPEN_STATES, 0)
-    sql = f"""
-    SELECT {_STATE}, count(*) FROM messages m CROSS JOIN recipients r ON r.message = m.id
-    WHERE m.finished_at IS NULL AND r.finished_at IS NULL GROUP BY 1
-    """  # noqa: S608 - a constant
-    counts.update((RecipientState(state), count) for state, count in connection.execute(sql))
+    kept = connection.execute("SELECT state, recipients FROM queue_counts").fetchall()
+    counts.update((RecipientState(state), count) for state, count in kept)
+    sql = f"SELECT count(*) FROM recipients WHERE {IN_HAND}"  # noqa: S608 - a constant
+    counts[RecipientState.ACTIVE] = connection.execute(sql).fetchone()[0]
     return counts
 
 

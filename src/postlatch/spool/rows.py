@@ -17,29 +17,32 @@ from postlatch.model.envelope import (
     SenderParams,
 )
 from postlatch.spool.contract import QueuedRecipient, StoredMessage
+from postlatch.store.merging import parts
 
 # Python's sqlite3 takes int, float and str as they are; None, bool, bytes and every subclass first go through its adapters,
 # 0.65 µs each. So optional values travel as '' or 0 and become NULL in SQL, which is what makes a row 10 µs cheaper.
 INSERT_MESSAGE = """
 INSERT INTO messages (id, sender, sender_local, sender_domain, received_at, size, body_kind, body_digest, eight_bit,
-  utf8_headers, declared_size, body_type, smtputf8, ret, envid, listener, role, client, helo, account, header_message_id, kind)
+  utf8_headers, declared_size, body_type, smtputf8, ret, envid, listener, role, client, helo, account, header_message_id, kind,
+  priority)
 VALUES"""
 _PLAIN = "?, " * 12
-MESSAGE_VALUES = f"(?, nullif(?, ''), nullif(?, ''), nullif(?, ''), {_PLAIN}nullif(?, ''), nullif(?, ''), ?, ?, ?, ?)"
+MESSAGE_VALUES = f"(?, nullif(?, ''), nullif(?, ''), nullif(?, ''), {_PLAIN}nullif(?, ''), nullif(?, ''), ?, ?, ?, ?, ?)"
 INSERT_BODY = "INSERT INTO bodies VALUES"
 BODY_VALUES = "(?, ?)"
 INSERT_RECIPIENT = """
 INSERT INTO recipients (message, number, address, local, domain, destination, grant_reason, grant_ref, notify, orcpt,
-  original, original_local, original_domain, due, state, attempts, last_reply, last_remote, possible_duplicate, warned)
+  original, original_local, original_domain, due, state, attempts, last_reply, last_remote, possible_duplicate, warned,
+  priority)
 VALUES"""
 RECIPIENT_VALUES = (
-    "(?, ?, ?, ?, ?, ?, nullif(?, ''), nullif(?, ''), ?, ?, nullif(?, ''), ?, ?, nullif(?, 0.0), 'queued', 0, '', '', 0, 0)"
+    "(?, ?, ?, ?, ?, ?, nullif(?, ''), nullif(?, ''), ?, ?, nullif(?, ''), ?, ?, nullif(?, 0.0), 'queued', 0, '', '', 0, 0, ?)"
 )
 
-SELECT_MESSAGE = """
+SELECT_MESSAGES = """
 SELECT id, sender, sender_local, sender_domain, received_at, size, declared_size, body_type, smtputf8, ret, envid,
-  listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers
-FROM messages WHERE id = ?
+  listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers, priority
+FROM messages WHERE id IN ({})
 """
 RECIPIENT_COLUMNS = """number, address, local, domain, destination, grant_reason, grant_ref, notify, orcpt,
   original, original_local, original_domain, attempts, last_reply, possible_duplicate, warned"""
@@ -71,10 +74,11 @@ def message_row(message: StoredMessage, body_kind: str, digest: bytes) -> tuple[
         message.account,
         message.header_message_id,
         message.kind,
+        message.priority,
     )
 
 
-def recipient_row(message_id: int, recipient: QueuedRecipient, due: float | None) -> tuple[object, ...]:
+def recipient_row(message_id: int, recipient: QueuedRecipient, due: float | None, priority: int) -> tuple[object, ...]:
     """The values of a new recipient, for `INSERT_RECIPIENT`."""
     address, params, reason = recipient.address, recipient.params, recipient.grant_reason
     return (
@@ -90,6 +94,7 @@ def recipient_row(message_id: int, recipient: QueuedRecipient, due: float | None
         params.orcpt,
         *_parts(recipient.original),
         due or 0.0,
+        priority,
     )
 
 
@@ -105,13 +110,21 @@ def queued_recipients(recipients: Sequence[EnvelopeRecipient]) -> tuple[QueuedRe
 
 def load_message(connection: sqlite3.Connection, message_id: int) -> StoredMessage | None:
     """One message, None if there is none of that id."""
-    row = connection.execute(SELECT_MESSAGE, (message_id,)).fetchone()
-    return None if row is None else _message(row)
+    return load_messages(connection, [message_id]).get(message_id)
+
+
+def load_messages(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, StoredMessage]:
+    """Those of ``ids`` that there are."""
+    found: dict[int, StoredMessage] = {}
+    for part in parts(ids):
+        rows = connection.execute(SELECT_MESSAGES.format(", ".join("?" * len(part))), part).fetchall()
+        found.update((row[0], _message(row)) for row in rows)
+    return found
 
 
 def _message(row: Sequence[Any]) -> StoredMessage:
     (number, *sender, received_at, size, declared, body_type, smtputf8, ret, envid) = row[:11]
-    listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers = row[11:]
+    listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers, priority = row[11:]
     return StoredMessage(
         message_id=number,
         sender=_address(*sender),
@@ -127,6 +140,7 @@ def _message(row: Sequence[Any]) -> StoredMessage:
         kind=kind,
         eight_bit=bool(eight_bit),
         utf8_headers=bool(utf8_headers),
+        priority=priority,
     )
 
 

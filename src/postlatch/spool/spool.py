@@ -20,6 +20,7 @@ from postlatch.spool.contract import Claim, Outcome, SpoolError
 from postlatch.spool.draft import Draft, Intake
 from postlatch.spool.fastpath import WAITING_MESSAGES, WAITING_OCTETS, FastPath
 from postlatch.spool.gate import Classify
+from postlatch.spool.priority import Shares
 from postlatch.spool.sweep import SweepReport, sweep
 from postlatch.store.files import body_path
 from postlatch.store.reader import Reader
@@ -54,6 +55,7 @@ class Spool:
         self._now = now
         self._reader = reader
         self._fast = FastPath(waiting_messages, waiting_octets)
+        self._shares = Shares()  # used on the writer's thread alone
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="postlatch-bodies")
         self._intake = Intake(bodies, classify, epoch, self._fast, self._threads)
 
@@ -66,7 +68,7 @@ class Spool:
         draft.settle()
 
     def take(self, limit: int) -> list[Claim]:
-        """Up to ``limit`` claims of what was just accepted, the oldest first; empty if there is none."""
+        """Up to ``limit`` claims of what was just accepted: each class of priority its share, of it the oldest first."""
         return self._fast.take(limit)
 
     def pending(self) -> int:
@@ -74,8 +76,8 @@ class Spool:
         return len(self._fast)
 
     def claim_due(self, limit: int, now: float) -> Operation[list[Claim]]:
-        """Claim what has come due of up to ``limit`` messages, the longest waiting first; one claim a message."""
-        return claims.claim_due(limit, now, self._epoch)
+        """Claim what has come due of up to ``limit`` messages, one claim a message: `claims.claim_due`."""
+        return claims.claim_due(limit, now, self._epoch, self._shares)
 
     def finish(self, claim: Claim, outcomes: Sequence[Outcome]) -> Operation[list[Path]]:
         """Record outcomes of any of a claim's recipients; the result is for `cleanup`, after the commit.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from postlatch.store import schema
 from postlatch.store.files import sync_directory
+from postlatch.store.migrate import migrate
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100  # octets, https://www.sqlite.org/fileformat.html section 1.3
@@ -22,6 +23,7 @@ _BUSY = 5.0  # seconds; the lock of the data directory keeps other writers out, 
 # nothing more; auto_vacuum costs 1 to 3 µs a message and lets the file shrink after a flood; foreign keys cost 2 to 3 µs.
 PAGE_SIZE = 4096
 _RESTORE = "put a backup back with `postlatch restore FILE`"
+_RESCUE = f"save what can be read with `postlatch salvage`, or {_RESTORE}"
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # a commit is on the disk before it returns: 250 means that
     "PRAGMA foreign_keys = OFF",  # spool.sql says why
@@ -39,10 +41,11 @@ class StoreError(Exception):
     """The database cannot be used. The message names the file, what is wrong and what to do."""
 
 
-def open_database(path: Path, *, create: bool) -> sqlite3.Connection:
+def open_database(path: Path, *, create: bool, keep: bool = True) -> sqlite3.Connection:
     """A writing connection, in autocommit (transactions are the writer's), usable from any one thread at a time.
 
-    ``create`` makes a new database where there is none; an existing file is never replaced. Raises StoreError.
+    ``create`` makes a new database where there is none; an existing file is never replaced. One with an older schema is
+    upgraded; ``keep`` leaves a copy of it as it was. Raises StoreError.
     """
     _check_sqlite()
     if create and not path.exists():
@@ -51,7 +54,7 @@ def open_database(path: Path, *, create: bool) -> sqlite3.Connection:
     with _explained(path):
         connection = _connect(path, "rw")
         try:
-            _prepare(connection, path)
+            _prepare(connection, path, keep=keep)
         except BaseException:
             connection.close()
             raise
@@ -77,30 +80,64 @@ def examine(path: Path) -> None:
     _check_sqlite()
     _check_file(path)
     with _explained(path), closing(_connect(path, "ro")) as connection:
-        _check_ours(connection, path)
+        if _check_ours(connection, path) == schema.SCHEMA_VERSION:
+            _check_complete(connection, path)
 
 
 def check_whole(path: Path) -> list[str]:
-    """Read the whole file and list what is wrong with it; empty if nothing is. Slow: for a thread in the background."""
+    """Read the whole file and list what is wrong with it; empty if nothing is. Slow: for a thread in the background.
+
+    Table by table, each in a transaction of its own: while one is being read the WAL cannot start over, and with a million
+    messages in the queue all of them take many seconds.
+    """
+    found: list[str] = []
     try:
         with closing(open_reader(path)) as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(100)")]
+            for table in sorted(name for kind, name in schema.found(connection) if kind == "table"):
+                found += [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({table})")]
     except (sqlite3.Error, StoreError) as error:
         return [str(error)]
-    return [] if found == ["ok"] else found
+    return [line for line in found if line != "ok"]
+
+
+_SHRINK_PAGES = 1000  # in one step: some tens of milliseconds
+_KEPT_PAGES = 4096  # 16 MiB: less is not worth a step
 
 
 def shrink(connection: sqlite3.Connection) -> int:
-    """An operation: give up to 1000 free pages back to the file system; returns how many pages are still free.
+    """An operation: give up to 1000 free pages back to the file system; returns how many. Repeat while it is not 0.
 
-    Only what is beyond a quarter of the file goes: free pages are the room of the next messages. Repeat while it gets less.
+    Only what is beyond a quarter of the file, and beyond 16 MiB, goes: free pages are the room of the next messages.
     """
     free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
     total = int(connection.execute("PRAGMA page_count").fetchone()[0])
-    surplus = max(0, min(1000, free - total // 4))
-    for _ in range(surplus):
+    for _ in range(min(_SHRINK_PAGES, free - max(total // 4, _KEPT_PAGES))):
         connection.execute("PRAGMA incremental_vacuum(1)")  # frees a page a step, and Python takes only one step
-    return free - surplus
+    return free - int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+_IDLE_WAL = 1024 * 1024  # octets; a smaller one is not worth the work
+_IDLE_SECONDS = 10.0
+
+
+def rest(path: Path, now: float) -> bool:
+    """Bring an idle database's WAL into its file and cut it to nothing; True if that was done. For a thread: it syncs.
+
+    Idle is a WAL that nobody has written to for 10 seconds (``now``: since 1970). While mail flows it is left alone: it starts
+    over by itself. Without this it would stay as large as the last flood made it, and what `shrink` gave back would not show.
+    """
+    try:
+        found = _wal(path).stat()
+    except OSError:
+        return False
+    if found.st_size < _IDLE_WAL or now - found.st_mtime < _IDLE_SECONDS:
+        return False
+    with _explained(path), closing(_connect(path, "rw")) as connection:
+        # First without keeping the writer out; then what is left to do with it waiting is short, unless somebody reads.
+        connection.execute("PRAGMA busy_timeout = 100")
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    return not busy
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -120,7 +157,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be used ({error}); {_RESTORE}") from error
+        raise StoreError(f"{path} cannot be used ({error}); {_RESCUE}") from error
 
 
 def _check_sqlite() -> None:
@@ -139,10 +176,10 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
     if not header.startswith(_MAGIC):
-        raise StoreError(f"{path} is not a database, or its beginning is destroyed; move it away and {_RESTORE}")
+        raise StoreError(f"{path} is not a database, or its beginning is destroyed; {_RESCUE}")
     if size < _size_in_header(header) and not _has_content(_wal(path)):
         # With a WAL the file may be shorter for good reason: a checkpoint was cut off, and will be done again.
-        raise StoreError(f"{path} is cut short ({size} octets); move it away and {_RESTORE}")
+        raise StoreError(f"{path} is cut short ({size} octets); {_RESCUE}")
 
 
 def _size_in_header(header: bytes) -> int:
@@ -161,28 +198,38 @@ def _has_content(path: Path) -> bool:
         return False
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    _check_ours(connection, path)
+def _prepare(connection: sqlite3.Connection, path: Path, *, keep: bool) -> None:
+    version = _check_ours(connection, path)
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise StoreError(f"{path} is on a file system without shared memory: data_dir belongs on a local disk")
     for setting in _SETTINGS:
         connection.execute(setting)
+    if version < schema.SCHEMA_VERSION:
+        migrate(connection, path, version, keep=keep)
+    _check_complete(connection, path)
     connection.execute("DELETE FROM meta WHERE key = ''")  # what is read-only shows here, not with the first message
 
 
-def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+def _check_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of its schema, which is one that this program can use or upgrade."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != schema.APPLICATION_ID:
         raise StoreError(f"{path} is another program's database: name a file of Postlatch's own in [store] url")
-    if version != schema.SCHEMA_VERSION:
+    if version > schema.SCHEMA_VERSION:
         raise StoreError(
-            f"{path} has schema {version}, and this version of Postlatch knows only {schema.SCHEMA_VERSION}: "
-            f"run the version that wrote it, or {_RESTORE}"
+            f"{path} has schema {version}, which a newer version of Postlatch wrote; this one knows schemas up to "
+            f"{schema.SCHEMA_VERSION}: run the version that wrote it, or {_RESTORE}"
         )
+    if version < 1:
+        raise StoreError(f"{path} has schema {version}, which no version of Postlatch writes; move it away and {_RESTORE}")
+    return int(version)
+
+
+def _check_complete(connection: sqlite3.Connection, path: Path) -> None:
     if missing := schema.expected() - schema.found(connection):
         names = ", ".join(sorted(name for _, name in missing))
-        raise StoreError(f"{path} has lost its {names}; move it away and {_RESTORE}")
+        raise StoreError(f"{path} has lost its {names}; {_RESCUE}")
 
 
 def _create(path: Path) -> None:

@@ -78,7 +78,7 @@ def _build(archive: Path, staging: Path, database: str) -> RestoreReport:
     _compare(found, manifest["files"])
     (staging / DATABASE).rename(staging / database)
     (staging / "bodies").mkdir(mode=0o700, exist_ok=True)
-    with closing(open_database(staging / database, create=False)) as connection:
+    with closing(open_database(staging / database, create=False, keep=False)) as connection:  # the backup is the copy
         held = connection.execute(_HOLD).rowcount
         messages = connection.execute("SELECT count(*) FROM messages WHERE finished_at IS NULL").fetchone()[0]
     for folder, _, _ in os.walk(staging):
@@ -127,9 +127,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise StoreError("the manifest of this backup cannot be read: it is damaged") from error
     if not known:
         raise StoreError("this backup has a format that this version of Postlatch does not know")
-    if schema != SCHEMA_VERSION:
+    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA_VERSION:
         raise StoreError(
-            f"this backup has schema {schema}, and this version of Postlatch knows only {SCHEMA_VERSION}: "
+            f"this backup has schema {schema}, and this version of Postlatch knows only those up to {SCHEMA_VERSION}: "
             "restore it with the version that made it"
         )
     return dict(manifest)

@@ -140,6 +140,9 @@ class Writer:
     def record(self, event: Event) -> None:
         """Write one event with the next commit, or in ``linger`` seconds. While nothing can be written the last 10,000 wait."""
         self._loose.append(event)
+        if len(self._loose) > LOOSE_EVENTS and self._failure is None:
+            self._send_loose()  # a flood faster than the timer: nothing is given up while the database writes
+            return
         if len(self._loose) > LOOSE_EVENTS:
             del self._loose[0]
             self._dropped += 1

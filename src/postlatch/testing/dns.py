@@ -28,8 +28,11 @@ class FakeResolver:
 
     @classmethod
     def from_file(cls, path: Path) -> FakeResolver:
-        """Read a zone file."""
-        return cls(json.loads(path.read_text("utf-8")))
+        """Read a zone file; ValueError if it is none."""
+        zone = json.loads(path.read_text("utf-8"))
+        if not isinstance(zone, dict) or not all(isinstance(types, dict) for types in zone.values()):
+            raise ValueError(f'{path} is no zone file: write {{"name": {{"A": ["192.0.2.1"]}}}}')
+        return cls(zone)
 
     async def mx(self, name: str) -> list[MxRecord]:
         """MX records, in the zone's order."""

@@ -9,7 +9,7 @@ from typing import Any
 from postlatch.accounts.authenticator import Busy
 from postlatch.accounts.problem import AccountError
 from postlatch.app.answer import BAD_NEWS, UNDECIDED, UNUSABLE, Answer, CommandError
-from postlatch.app.commands import account, ban, journal, policy, queue, right, status, transfer
+from postlatch.app.commands import account, ban, destination, journal, policy, queue, right, status, transfer
 from postlatch.app.policy import PolicyRefused
 from postlatch.app.world import World
 from postlatch.journal.read import JournalDamaged
@@ -34,6 +34,9 @@ COMMANDS: dict[str, Command] = {
     "ban.add": ban.add,
     "ban.list": ban.listing,
     "ban.remove": ban.remove,
+    "destination.list": destination.listing,
+    "destination.pause": destination.pause,
+    "destination.resume": destination.resume,
     "queue.list": queue.listing,
     "queue.show": queue.show,
     "queue.counts": queue.counts,
@@ -46,6 +49,8 @@ COMMANDS: dict[str, Command] = {
     "journal.tail": journal.tail_now,
     "journal.search": journal.find,
     "journal.export": journal.page,
+    "journal.heads": journal.heads,
+    "journal.key": journal.key,
     "journal.verify": journal.check,
     "rights": policy.rights,
     "decide": policy.decide,

@@ -1,19 +1,23 @@
-"""The journal: tail, search, export, verify."""
+"""The journal: tail, search, export, verify; its signed heads and their key."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from postlatch.app.answer import BAD_NEWS, GOOD, Answer, good
+from postlatch.app.answer import BAD_NEWS, GOOD, Answer, CommandError, good
+from postlatch.app.attesting import key_event
+from postlatch.app.operator import operator
+from postlatch.app.verifying import verify_whole
 from postlatch.app.world import World
 from postlatch.journal import read
+from postlatch.journal.heads import SignedHead, parse
+from postlatch.journal.keys import HEADS_FILE, KeyProblem, known_keys, make_key
 from postlatch.journal.search import Query, search, tail
-from postlatch.journal.verify import VerifyReport, verify
-from postlatch.store.database import open_reader
+from postlatch.journal.times import when
 
 _MOST = 10_000
 
@@ -55,9 +59,44 @@ async def page(world: World, arguments: dict[str, Any]) -> Answer:
     return good("journal", events=inside, after=found[-1]["seq"] if found else None)
 
 
-async def check(world: World, _arguments: dict[str, Any]) -> Answer:
-    """Recompute the whole chain."""
-    report = await asyncio.to_thread(_verify, world)
+async def heads(world: World, arguments: dict[str, Any]) -> Answer:
+    """One page of the signed heads behind number ``after``, and where to go on: for a copy elsewhere."""
+    after, limit = int(arguments.get("after") or 0), _limit(arguments, 1000)
+    found = await asyncio.to_thread(_signed, world.settings.data_dir, after, limit)
+    return good("journal", events=[signed.as_record() for signed in found], after=found[-1].number if found else None)
+
+
+def _signed(folder: Path, after: int, limit: int) -> list[SignedHead]:
+    try:
+        content = (folder / HEADS_FILE).read_bytes()
+    except FileNotFoundError:
+        return []
+    try:
+        found = [parse(line) for line in content.split(b"\n")[:-1]]
+    except ValueError as error:
+        raise CommandError(f"{folder / HEADS_FILE} is damaged ({error}): see postlatch journal verify", BAD_NEWS) from None
+    return [signed for signed in found if signed.number > after][:limit]
+
+
+async def key(world: World, arguments: dict[str, Any]) -> Answer:
+    """The public key that checks the newest heads; with ``new``, one that is made now and journalled."""
+    folder = world.settings.data_dir
+    try:
+        if arguments.get("new"):
+            made = await asyncio.to_thread(make_key, folder, world.now())
+            await world.submit([], key_event(made, world.now(), f"asked for by {operator()}"))
+        known = list((await asyncio.to_thread(known_keys, folder)).values())
+    except KeyProblem as error:
+        raise CommandError(str(error)) from None
+    if not known:
+        raise CommandError("there is no key yet: the relay makes it when it starts, or use --new")
+    return good("journal.key", key=known[-1].name, since=when(known[-1].since), public=known[-1].pem(), keys=len(known))
+
+
+async def check(world: World, arguments: dict[str, Any]) -> Answer:
+    """Recompute the whole chain, and compare the signed heads with it."""
+    given = [Path(arguments[name]) if arguments.get(name) else None for name in ("heads", "public_key")]
+    report = await asyncio.to_thread(verify_whole, world, *given)
     data = {
         "ok": report.ok,
         "batches": report.batches,
@@ -67,9 +106,3 @@ async def check(world: World, _arguments: dict[str, Any]) -> Answer:
         "head": report.head._asdict() if report.head is not None else None,
     }
     return Answer(GOOD if report.ok else BAD_NEWS, {"schema": "postlatch.journal-verify/1", **data})
-
-
-def _verify(world: World) -> VerifyReport:
-    # A connection of its own, in autocommit: this may take longer than a read may.
-    with closing(open_reader(world.settings.database)) as connection:
-        return verify(connection)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,11 +20,17 @@ from postlatch.policy.replies import rfc3339
 from postlatch.spool import admin
 from postlatch.spool.admin import AdminResult
 from postlatch.spool.contract import RecipientState
-from postlatch.spool.queue import QueueFilter, QueueRow, header, list_recipients, parse_queue_id, tally
+from postlatch.spool.priority import NAMES
+from postlatch.spool.queue import OPEN_STATES, QueueFilter, QueueRow, header, list_page, parse_queue_id, tally
 from postlatch.spool.queue import show as find_message
 from postlatch.store.writer import Operation
 
 _PAGE = 1000
+_STEP = 1000  # recipients that one transaction changes
+_BOUNCE_STEP = 100  # fewer, because each message's header is read for a report
+_LOOKING = 5.0  # seconds that a listing searches before it gives what it has and says where to go on
+_WORKING = 30.0  # seconds that an action works before it does the same
+_SHOWN = 10_000  # rows of an action's result; beyond that they are only counted
 _REASON = "550 5.7.1 given up by the operator"
 
 
@@ -44,11 +52,18 @@ def _filter(arguments: dict[str, Any], *, needed: bool = False) -> QueueFilter:
 
 
 async def listing(world: World, arguments: dict[str, Any]) -> Answer:
-    """One page of recipients."""
-    limit = int(arguments.get("limit") or _PAGE)
-    query = partial(list_recipients, filters=_filter(arguments), limit=limit, after=arguments.get("after") or "")
-    rows = await world.reader.read(query)
-    return good("queue", recipients=[row.as_json() for row in rows], next=rows[-1].id if len(rows) == limit else None)
+    """One page of recipients. In a long queue with few matches it may be short, or empty, and still have a ``next``."""
+    limit, filters = int(arguments.get("limit") or _PAGE), _filter(arguments)
+    rows: list[QueueRow] = []
+    after: str | None = arguments.get("after") or ""
+    end = world.clock.monotonic() + _LOOKING
+    while after is not None and len(rows) < limit:
+        page = await world.reader.read(partial(list_page, filters=filters, limit=limit - len(rows), after=after))
+        rows += page.rows
+        after = page.next
+        if world.clock.monotonic() > end:
+            break
+    return good("queue", recipients=[row.as_json() for row in rows], next=after)
 
 
 async def counts(world: World, _arguments: dict[str, Any]) -> Answer:
@@ -82,6 +97,7 @@ async def _show(world: World, text: str) -> dict[str, Any]:
         "helo": message.helo,
         "account": message.account,
         "kind": message.kind,
+        "priority": NAMES[message.priority],
         "header_message_id": message.header_message_id,
         "recipients": [_long(row) for row in shown.recipients],
         "header": block.decode("utf-8", "backslashreplace"),
@@ -100,25 +116,79 @@ def _long(row: QueueRow) -> dict[str, Any]:
     }
 
 
-async def _act(world: World, event: str, make: Callable[[], Operation[AdminResult]]) -> Answer:
-    """Repeat in steps until nothing more matches: mail is accepted between them."""
-    changed: list[QueueRow] = []
-    active: dict[str, QueueRow] = {}
-    while True:
-        [result] = await world.submit([make()])
-        active |= {row.id: row for row in result.active}
+Make = Callable[[QueueFilter], Operation[AdminResult]]
+Then = Callable[[AdminResult], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Work:
+    """One action on whatever matches ``filters``: ``make`` is one step of it, ``then`` what follows each step."""
+
+    world: World
+    filters: QueueFilter
+    make: Make
+    then: Then
+    step: int = _STEP
+    changed: list[QueueRow] = field(default_factory=list)
+    active: dict[str, QueueRow] = field(default_factory=dict)
+    counted: int = 0
+
+    async def run(self, after: str) -> Answer:
+        """Look for rows beside the writer, change them in steps: mail is accepted between them, and no row is met twice."""
+        clock = self.world.clock
+        end = clock.monotonic() + _WORKING
+        rest = await (self._named() if self.filters.ids else self._search(after, end))
+        if self.world.relay is not None:
+            self.world.relay.dispatcher.wake(due=True)
+        data: dict[str, Any] = {
+            "changed": [row.as_json() for row in self.changed],
+            "active": [row.as_json() for row in self.active.values()],
+        }
+        if self.counted > len(self.changed):
+            data["changed_count"] = self.counted
+        if rest is not None:
+            data["next"] = rest
+        return Answer(GOOD if self.counted else BAD_NEWS, {"schema": "postlatch.queue-changed/1", **data})
+
+    async def _named(self) -> None:
+        while await self._change(self.filters):
+            continue
+
+    async def _search(self, after: str, end: float) -> str | None:
+        """From behind ``after``; where to go on if that is not the end. Mail that comes in meanwhile is not waited for."""
+        states = [state for state in OPEN_STATES if self.filters.state in (None, state)]
+        if not states:
+            return None  # what is final is never changed
+        newest = await self.world.reader.read(_newest)
+        cursor: str | None = after
+        while cursor is not None and (not cursor or parse_queue_id(cursor)[0] <= newest):
+            query = partial(list_page, filters=self.filters, limit=self.step, after=cursor, states=states)
+            page = await self.world.reader.read(query)
+            if page.rows:
+                await self._change(replace(self.filters, ids=tuple(row.id for row in page.rows)))
+            cursor = page.next
+            if self.world.clock.monotonic() > end:
+                return cursor
+        return None
+
+    async def _change(self, filters: QueueFilter) -> bool:
+        [result] = await self.world.submit([self.make(filters)])
+        for row in result.active[: _SHOWN - len(self.active)]:
+            self.active[row.id] = row
         if not result.changed:
-            break
-        changed += result.changed
-        await _tell(world, event, result)
-    return _answer(world, changed, active)
+            return False
+        self.counted += len(result.changed)
+        self.changed += result.changed[: _SHOWN - len(self.changed)]
+        await self.then(result)
+        return True
 
 
-def _answer(world: World, changed: list[QueueRow], active: dict[str, QueueRow]) -> Answer:
-    if world.relay is not None:
-        world.relay.dispatcher.wake(due=True)
-    data = {"changed": [row.as_json() for row in changed], "active": [row.as_json() for row in active.values()]}
-    return Answer(GOOD if changed else BAD_NEWS, {"schema": "postlatch.queue-changed/1", **data})
+def _newest(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT ifnull(max(id), 0) FROM messages").fetchone()[0])
+
+
+async def _act(world: World, event: str, arguments: dict[str, Any], filters: QueueFilter, make: Make) -> Answer:
+    return await _Work(world, filters, make, partial(_tell, world, event)).run(arguments.get("after") or "")
 
 
 async def _tell(world: World, event: str, result: AdminResult) -> None:
@@ -142,43 +212,38 @@ async def _tell(world: World, event: str, result: AdminResult) -> None:
 
 async def hold(world: World, arguments: dict[str, Any]) -> Answer:
     """Keep recipients until they are released."""
-    filters = _filter(arguments, needed=True)
-    return await _act(world, "queue.held", lambda: admin.hold(filters))
+    return await _act(world, "queue.held", arguments, _filter(arguments, needed=True), admin.hold)
 
 
 async def release(world: World, arguments: dict[str, Any]) -> Answer:
     """Let held recipients go on, now."""
-    filters = _filter(arguments, needed=True)
-    return await _act(world, "queue.released", lambda: admin.release(filters, world.now()))
+    make = partial(admin.release, now=world.now())
+    return await _act(world, "queue.released", arguments, _filter(arguments, needed=True), make)
 
 
 async def retry(world: World, arguments: dict[str, Any]) -> Answer:
     """Try waiting recipients now."""
-    filters, now = _filter(arguments), world.now()
-    return await _act(world, "queue.retried", lambda: admin.retry(filters, now))
+    return await _act(world, "queue.retried", arguments, _filter(arguments), partial(admin.retry, now=world.now()))
 
 
 async def delete(world: World, arguments: dict[str, Any]) -> Answer:
     """Drop recipients; nobody is told, and the journal says who did it."""
-    filters = _filter(arguments, needed=True)
-    return await _act(world, "queue.deleted", lambda: admin.delete(filters, world.now(), bodies_of(world.settings)))
+    make = partial(admin.delete, now=world.now(), bodies=bodies_of(world.settings))
+    return await _act(world, "queue.deleted", arguments, _filter(arguments, needed=True), make)
 
 
 async def bounce(world: World, arguments: dict[str, Any]) -> Answer:
     """Give up on recipients, and tell senders whom an account or a right vouches for."""
     filters = _filter(arguments, needed=True)
-    changed: list[QueueRow] = []
-    active: dict[str, QueueRow] = {}
-    while True:
-        [result] = await world.submit([admin.bounce(filters, world.now(), bodies_of(world.settings), reply=_REASON)])
-        active |= {row.id: row for row in result.active}
-        if not result.changed:
-            break
-        changed += result.changed
+    bodies = bodies_of(world.settings)
+    make = partial(admin.bounce, now=world.now(), bodies=bodies, reply=_REASON, limit=_BOUNCE_STEP)
+
+    async def then(result: AdminResult) -> None:
         for notice in await bounce_notices(world, result.claims, _REASON):
             await _send(world, notice)
         await _tell(world, "queue.bounced", result)
-    return _answer(world, changed, active)
+
+    return await _Work(world, filters, make, then, _BOUNCE_STEP).run(arguments.get("after") or "")
 
 
 async def _send(world: World, notice: PreparedNotice) -> None:

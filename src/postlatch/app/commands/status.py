@@ -84,6 +84,8 @@ async def metrics(world: World, _arguments: dict[str, Any]) -> Answer:
     if world.relay is not None:
         for name, count in world.relay.server.open_connections().items():
             counters.set("postlatch_connections_open", count, (name,))
+        for name, labels, value in world.relay.dispatcher.gauges():
+            counters.set(name, value, labels)
     counters.set("postlatch_process_resident_memory_bytes", resident_memory(), ("relay",))
     return good("metrics", samples=counters.snapshot())
 

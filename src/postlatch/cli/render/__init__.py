@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from postlatch.cli.render import journal, people, policy, queue, setup
+from postlatch.cli.render import destinations, journal, people, policy, queue, setup
 from postlatch.cli.text import Line, Table
 
 Renderer = Callable[[dict[str, Any]], list[Line | Table]]
@@ -14,6 +14,7 @@ RENDERERS: dict[str, Renderer] = {
     "init": setup.init,
     "backup": setup.backup,
     "restore": setup.restore,
+    "salvage": setup.salvage,
     "check": policy.check,
     "rights": policy.rights,
     "decide": policy.decide,
@@ -32,6 +33,9 @@ RENDERERS: dict[str, Renderer] = {
     "ban.add": people.ban_added,
     "ban.list": people.bans,
     "ban.remove": people.done("Lifted the ban of {network}."),
+    "destination.list": destinations.destinations,
+    "destination.pause": people.done("Paused {destination}: its mail waits for: postlatch destination resume {destination}"),
+    "destination.resume": destinations.resumed,
     "queue.list": queue.recipients,
     "queue.show": queue.messages,
     "queue.hold": queue.changed("Held"),
@@ -41,6 +45,7 @@ RENDERERS: dict[str, Renderer] = {
     "queue.delete": queue.changed("Deleted"),
     "journal.tail": journal.events,
     "journal.search": journal.events,
+    "journal.key": journal.key,
     "journal.verify": journal.verified,
 }
 

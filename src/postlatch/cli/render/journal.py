@@ -46,3 +46,8 @@ def verified(data: dict[str, Any]) -> list[Line | Table]:
     if isinstance(head, dict):
         lines.append(Line(f"Head: event {head.get('seq')}, {head.get('hash')}"))
     return lines
+
+
+def key(data: dict[str, Any]) -> list[Line | Table]:
+    """The key alone, so that it can go into a file as it is."""
+    return [Line(line) for line in str(data.get("public") or "").splitlines()]

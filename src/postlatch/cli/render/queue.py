@@ -12,6 +12,8 @@ from postlatch.cli.text import HEADING_STYLE, Line, Table
 def recipients(data: dict[str, Any]) -> list[Line | Table]:
     """One row a recipient."""
     entries = data.get("recipients") or []
+    if not entries and data.get("next"):
+        return [Line(f"Nothing matched so far, and the queue is long. Go on: --after {data['next']}")]
     if not entries:
         return [Line("No queued recipients.")]
     rows = [
@@ -57,6 +59,7 @@ _FACTS = (
     ("helo", "helo", text),
     ("Message-ID", "header_message_id", text),
     ("kind", "kind", text),
+    ("priority", "priority", text),
 )
 
 
@@ -95,11 +98,13 @@ def changed(verb: str) -> Callable[[dict[str, Any]], list[Line | Table]]:
     """A rendering of how many recipients an operator's action met."""
 
     def render(data: dict[str, Any]) -> list[Line | Table]:
-        done, active = _number(data.get("changed")), _number(data.get("active"))
+        done, active = _number(data.get("changed_count") or data.get("changed")), _number(data.get("active"))
         lines: list[Line | Table] = [Line(f"{verb} {count(done, 'recipient')}." if done or active else "Nothing matched.")]
         if active:
             verb_form = "is" if active == 1 else "are"
             lines.append(Line(f"{count(active, 'recipient')} {verb_form} under way at this moment and left alone: try again."))
+        if data.get("next"):
+            lines.append(Line(f"That is not all yet: the queue is long. The same again, with --after {data['next']}"))
         return lines
 
     return render

@@ -1,11 +1,11 @@
-"""``init``, ``backup`` and ``restore``."""
+"""``init``, ``backup``, ``restore`` and ``salvage``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from postlatch.cli.render.words import count, size, text
-from postlatch.cli.text import HEADING_STYLE, Line, Table
+from postlatch.cli.text import BAD_STYLE, HEADING_STYLE, Line, Table
 
 
 def init(data: dict[str, Any]) -> list[Line | Table]:
@@ -38,4 +38,23 @@ def restore(data: dict[str, Any]) -> list[Line | Table]:
             Line(f"{count(held, 'recipient')} held, since they may have been delivered after the backup. Look, then release:")
         )
         lines += [Line("  postlatch queue list --state held"), Line("  postlatch queue release --state held")]
+    return lines
+
+
+def salvage(data: dict[str, Any]) -> list[Line | Table]:
+    """What was saved, what was not, and what to do next."""
+    lines: list[Line | Table] = [Line(f"Saved into {text(data.get('file'))}; {text(data.get('damaged'))} is as it was.")]
+    messages, held = int(data.get("messages") or 0), int(data.get("held") or 0)
+    lines.append(Line(f"  {count(messages, 'message')} in the queue, {count(held, 'recipient')} of them held now"))
+    if data.get("without_body"):
+        lines.append(Line(f"  {count(int(data['without_body']), 'message')} of these without a whole body", BAD_STYLE))
+    lines += [Line(f"  {count(int(data.get(f'{name}s') or 0), name)}") for name in ("account", "right", "ban")]
+    lines.append(Line(f"  {count(int(data.get('events') or 0), 'event')} of the journal"))
+    lost = data.get("lost") or {}
+    if data.get("tables") or lost:
+        lines.append(Line("NOT ALL could be saved:", BAD_STYLE))
+        lines += [Line(f"  the table {table} could not be read through") for table in data.get("tables") or []]
+        lines += [Line(f"  {name}: {count(int(number), 'entry', 'entries')} in quarantine") for name, number in lost.items()]
+    steps = data.get("next") or []
+    lines += [Line(), Line("Next:", HEADING_STYLE), *(Line(f"  {number}. {step}") for number, step in enumerate(steps, 1))]
     return lines

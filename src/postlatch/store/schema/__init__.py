@@ -1,7 +1,6 @@
-"""The schema: one SQL file a room, run in the order of their names.
+"""The schema as it is now: one SQL file a room, run in the order of their names.
 
-There is one version yet. The first change of a released schema brings Alembic with it (DESIGN section 8); until then a file
-of any other version is refused, never guessed at.
+An older database is brought here by ``store.migrations``; a newer one, or one that nobody knows, is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +10,9 @@ from contextlib import closing
 from functools import cache
 from importlib import resources
 
-SCHEMA_VERSION = 1  # PRAGMA user_version
+from postlatch.store.migrations import LATEST
+
+SCHEMA_VERSION = LATEST  # PRAGMA user_version
 APPLICATION_ID = 0x504C_6174  # PRAGMA application_id: "PLat", so that `file` and we know whose it is
 
 

@@ -86,6 +86,19 @@ class Postfix:
             log = self._config.parent / "maillog"
             raise RuntimeError(f"postfix {verb}: {done.stderr} {log.read_text() if log.exists() else ''}")
 
+    def log(self) -> str:
+        """What it has logged."""
+        path = self._config.parent / "maillog"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def master(self) -> int:
+        """The process id of master(8), the parent of all its daemons."""
+        return int((self._config.parent / "spool" / "pid" / "master.pid").read_text())
+
+    def drop_queue(self) -> None:
+        """Delete all that is queued or held."""
+        subprocess.run(["/usr/sbin/postsuper", "-c", self._config, "-d", "ALL"], capture_output=True, check=True)
+
     def queue(self) -> str:
         """The output of mailq."""
         return subprocess.run(

@@ -1,0 +1,1 @@
+"""What the benchmarks share: starting servers and clients, taking turns, reporting."""

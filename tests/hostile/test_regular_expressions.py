@@ -1,0 +1,125 @@
+"""No regular expression explodes: each is attacked with worst cases of its own structure, as long as its inputs can be."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from regex_attacks import Used, all_patterns, attacks, cost
+
+from postlatch.server.headers import MAX_FROM
+
+LIMIT = 0.05  # seconds
+LINE = 4096  # octets of a command, [session] line
+AUTH = 12_288
+HEADER = 262_144
+ADDRESS = 254  # the parser has looked at the length before
+FILE = 16_384  # the configuration: nobody's but the administrator's
+SHORT = 1000
+
+# Every regular expression, and the longest text that can reach it. A new one belongs here.
+REACH: dict[str, int] = {
+    "accounts.names._NAME": AUTH,
+    "app.backend:re.search": FILE,
+    "cli.render.journal._PLAIN": AUTH,
+    "delivery.config._NETWORK": FILE,
+    "delivery.dsn._MESSAGE_ID": SHORT,
+    "delivery.dsn._BARE": 65_536,
+    "delivery.dsn_fields._STATUS": SHORT,
+    "delivery.dsn_fields._REMOTE": SHORT,
+    "delivery.dsn_fields._TYPE": SHORT,
+    "delivery.dsn_fields._PRINTABLE": SHORT,
+    "delivery.dsn_fields._CODE": SHORT,
+    "delivery.dsn_fields._UNSAFE": LINE,
+    "delivery.dsn_fields._NOT_XTEXT_UTF8": LINE,
+    "delivery.headers._STAMP": HEADER,
+    "delivery.mailbox._HOST_UNSAFE": SHORT,
+    "delivery.replies._ENHANCED": SHORT,
+    "delivery.resolver._SERVER": FILE,
+    "delivery.signals._GREYLIST": SHORT,
+    "delivery.signals._CROWDED": SHORT,
+    "delivery.signals._TOO_FAST": SHORT,
+    "journal.logs._BARE": AUTH,
+    "limits.limit._FORM": FILE,
+    "model.address._DOT_STRING": ADDRESS,
+    "model.address._DOT_STRING_UTF8": ADDRESS,
+    "model.address._QUOTED": ADDRESS,
+    "model.address._CONTROL": LINE,
+    "model.address._HOST": LINE,
+    "model.address._IPV6_TAG": ADDRESS,
+    "model.address:re.sub": ADDRESS,
+    "server.headers._PLAIN": MAX_FROM,
+    "server.trace._UNSAFE": SHORT,
+    "settings.load._POSITION": FILE,
+    "settings.origin._BARE": FILE,
+    "settings.origin._PART": FILE,
+    "settings.tomlines._BLANK": FILE,
+    "settings.tomlines._SPACE": FILE,
+    "settings.tomlines._BARE_KEY": FILE,
+    "settings.tomlines._STRING": FILE,
+    "settings.tomlines._SCALAR": FILE,
+    "settings.tomlines:re.finditer": FILE,
+    "settings.values._DURATION": FILE,
+    "settings.values._SIZE": FILE,
+    "settings.values._LIMIT": FILE,
+    "settings.values._NAME": FILE,
+    "settings.values._DAY": FILE,
+    "settings.values._PREFIX": FILE,
+    "smtp.body._FAULT": 65_539,
+    "smtp.client_capabilities._NUMBER": LINE,
+    "smtp.client_capabilities._LIMIT": LINE,
+    "smtp.client_commands._PATH": LINE,
+    "smtp.client_commands._VALUE": LINE,
+    "smtp.client_commands._HOSTNAME": LINE,
+    "smtp.client_commands._MECHANISM": LINE,
+    "smtp.client_replies._LINE": LINE,
+    "smtp.client_replies._ENHANCED": LINE,
+    "smtp.client_replies._UNPRINTABLE": LINE,
+    "smtp.commands._PATH": LINE,
+    "smtp.commands._PARAMETER": LINE,
+    "smtp.commands._HELLO": LINE,
+    "smtp.commands._BDAT": LINE,
+    "smtp.commands._AUTH": AUTH,
+    "smtp.commands._ADDRESS_TYPE": LINE,
+    "smtp.commands._PRINTABLE": LINE,
+    "smtp.commands._UNITEXT": LINE,
+    "smtp.xtext._XTEXT": LINE,
+    "smtp.xtext._HEXCHAR": LINE,
+    "store.restore._BODY": LINE,
+    "testing.ledger._SUBJECT": LINE,
+    "testing.peers.sink:re.findall": LINE,
+    "testing.transcript._ESCAPE": LINE,
+    "testing.transcript._LAST_IN_GROUP": LINE,
+}
+
+PATTERNS = list(all_patterns())
+
+
+def test_every_regular_expression_of_the_program_is_attacked_here() -> None:
+    found = {used.name for used in PATTERNS}
+    assert found == set(REACH), "a pattern is new or gone: say in REACH how long the texts are that can reach it"
+    assert len(PATTERNS) == len(found), "two patterns of one name"
+
+
+@pytest.mark.parametrize("used", PATTERNS, ids=lambda used: used.name)
+def test_it_reads_its_worst_case_in_less_than_50_ms(used: Used) -> None:
+    for text in attacks(used.pattern, REACH[used.name]):
+        for method in used.methods:
+            seconds = cost(used.pattern, method, text)
+            assert seconds < LIMIT, f"{method}: {seconds:.3f} s for {text[:60]!r}… of {len(text)}"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "method", "size"),
+    [
+        (r"(a+)+b", "match", 23),
+        (r"(?:a|aa)+b", "fullmatch", 32),
+        (r"^\s*data_dir", "search", 8192),
+        (r"\s+$", "search", 8192),
+        (r'"(?:[^"]|\\.)*"(?:[^"]|\\.)*;', "match", 56),
+        (r"(?:[a-z]+[0-9]*)*x", "fullmatch", 24),
+    ],
+)
+def test_the_attacks_find_expressions_that_do_explode(pattern: str, method: str, size: int) -> None:
+    compiled = re.compile(pattern, re.MULTILINE)
+    assert any(cost(compiled, method, text) > LIMIT for text in attacks(compiled, size))

@@ -1,0 +1,103 @@
+"""What the tests of single hardships share: networks of their own, a client within them, and what a missing tool means."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import smtplib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import pytest
+from running_support import client, in_ci, queue_id, submit
+
+from postlatch.testing.peers.fault_proxy import FaultProxy
+from postlatch.testing.peers.network import Network, NetworkUnavailable
+from postlatch.testing.peers.recorder import RecordingSink
+from postlatch.testing.running import ACCOUNT, RunningRelay
+
+HERE, THERE = "11.22.33.1", "11.22.33.25"  # of the public internet, as far as a relay can tell; the cable ends there
+CABLE = {
+    "here": [f"{HERE}/24", "10.99.0.1/24", "169.254.7.1/24", "fd99::1/64", "2a99::1/64"],
+    "there": [f"{THERE}/24", "10.99.0.25/24", "169.254.7.25/24", "fd99::25/64", "2a99::25/64"],
+}
+
+
+def lacking(what: str) -> NoReturn:
+    """Skip, or under CI fail: there every tool must be."""
+    if in_ci():
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def tool(name: str) -> str:
+    """The path of a program that the test cannot do without."""
+    found = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if found is None:
+        lacking(f"{name} is not installed")
+    return found
+
+
+class Networks(NamedTuple):
+    """Two machines and a cable: the relay is on one of them. On both, something listens on port 25 and counts."""
+
+    here: Network
+    there: Network
+    witness_here: FaultProxy
+    witness_there: FaultProxy
+    sink: RecordingSink
+
+    @property
+    def connections(self) -> int:
+        """How many connections reached port 25, wherever."""
+        return self.witness_here.connections + self.witness_there.connections
+
+
+@contextmanager
+def networks() -> Iterator[Networks]:
+    """Make them; needs root."""
+    try:
+        here, there = Network(), Network()
+        here.join(there, CABLE["here"], CABLE["there"])
+    except NetworkUnavailable as error:
+        lacking(f"no networks of our own: {error}")
+    with here, there, RecordingSink() as nothing:
+        with there.inside():
+            sink = RecordingSink()
+        with sink:
+            witness_here = _witness(here, nothing.port)
+            witness_there = _witness(there, sink.port)
+            with witness_here, witness_there:
+                yield Networks(here, there, witness_here, witness_there, sink)
+
+
+def _witness(network: Network, port: int) -> FaultProxy:
+    with network.inside():
+        return FaultProxy(port, listen=("::", 25))
+
+
+def relayed(relay: RunningRelay, token: str, recipient: str, sender: str = ACCOUNT) -> str:
+    """Hand in a message by the right of this machine; its id."""
+    with client(relay.port("relay")) as session:
+        return queue_id(submit(session, token, sender, recipient))
+
+
+def raw_data(session: smtplib.SMTP, sender: str, recipient: str, content: bytes) -> str:
+    """Send ``content`` as it is, which must end with CR LF, by DATA; the last reply."""
+    for command in (f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>"):
+        answer = session.docmd(command)
+        assert answer[0] == 250, answer
+    assert session.docmd("DATA")[0] == 354
+    session.send(content + b".\r\n")
+    code, text = session.getreply()
+    return f"{code} {text.decode('ascii')}"
+
+
+def resident(pid: int, field: str = "VmRSS") -> int:
+    """Octets of memory that a process has in use; ``VmHWM``: had at most; ``VmSize``: has asked for."""
+    match = re.search(rf"^{field}:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert match is not None
+    return int(match[1]) * 1024
