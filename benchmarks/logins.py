@@ -27,9 +27,9 @@ from postlatch.testing.running import PASSWORD
 
 def measure(plan: Plan) -> list[Row]:
     """Caches off and on; with several processes of Dovecot, and caches off with one."""
-    on = Row("logins_cached", "STARTTLS and AUTH logins, caches on", "logins/s", Aim(1.5))
-    off = Row("logins", "STARTTLS and AUTH logins, caches off", "logins/s", Aim(1.5))
-    one = Row("logins_passwd_file", "STARTTLS and AUTH logins, caches off, Dovecot with a passwd file", "logins/s", Aim(1.5))
+    on = Row("logins_cached", "Logins (STARTTLS, AUTH), caches on", "logins/s", Aim(1.5))
+    off = Row("logins", "Logins (STARTTLS, AUTH), caches off", "logins/s", Aim(1.5))
+    one = Row("logins_passwd_file", "Logins, caches off, Dovecot with a passwd file", "logins/s", Aim(1.5))
     _measure(plan, on, plan.count(300), cache=True, workers=True)
     if dovecot_has_sqlite():
         _measure(plan, off, plan.count(200), cache=False, workers=True)

@@ -43,7 +43,8 @@ def draw(report: Mapping[str, Any]) -> str:
     if not rows:
         raise ValueError("nothing in the report compares a rate with Postfix")
     aims = [float(row["aim"].split()[1]) for row in rows]
-    most = math.ceil(max([row["ratio"] for row in rows] + aims) + 0.5)
+    # One ratio far beyond its aim must not press all others flat: its bar ends at the edge, its number tells.
+    most = math.ceil(max([min(row["ratio"], max(aims) + 2) for row in rows] + aims) + 0.5)
     height = _TOP + _ROW * len(rows) + 48
     parts = [_head(height), *_grid(most, height)]
     for number, (row, aim) in enumerate(zip(rows, aims, strict=True)):
@@ -85,7 +86,7 @@ def _grid(most: int, height: int) -> Sequence[str]:
 def _bar(row: Mapping[str, Any], aim: float, y: int, most: int) -> Sequence[str]:
     ratio = row["ratio"]
     kind = "good" if row["reached"] else "short"
-    end = _x(ratio, most)
+    end = _x(min(ratio, most), most)
     mark = _x(aim, most)
     label = max(end, mark) + 8 if abs(end - mark) < 60 else end + 8
     return [

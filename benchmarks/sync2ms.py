@@ -28,9 +28,9 @@ _POSTFIX_PROGRAMS = {"master", "smtpd", "cleanup", "qmgr", "smtp"}
 
 def measure(plan: Plan) -> list[Row]:
     """Overlapping, then serialised."""
-    overlapping = Row("sync_overlapping", "Relayed end to end, syncs 2 ms longer that overlap", "messages/s", Aim(4))
-    serialised = Row("sync_serialised", "Relayed end to end, syncs 2 ms longer, one after the other", "messages/s", Aim(10))
-    also = Row("sync_overlapping_accepted", "Accepted meanwhile, syncs that overlap", "messages/s")
+    overlapping = Row("sync_overlapping", "Relayed, syncs 2 ms longer, overlapping", "messages/s", Aim(4))
+    serialised = Row("sync_serialised", "Relayed, syncs 2 ms longer, one after the other", "messages/s", Aim(10))
+    also = Row("sync_overlapping_accepted", "Accepted meanwhile, syncs overlapping", "messages/s")
     too = Row("sync_serialised_accepted", "Accepted meanwhile, syncs one after the other", "messages/s")
     _measure(plan, overlapping, also, plan.count(2500), serialised=False)
     _measure(plan, serialised, too, plan.count(1500), serialised=True)

@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 import smtplib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import pytest
-from running_support import client, in_ci, queue_id, submit
+from running_support import client, eventually, in_ci, queue_id, reading, submit
 
 from postlatch.testing.peers.fault_proxy import FaultProxy
 from postlatch.testing.peers.network import Network, NetworkUnavailable
@@ -64,25 +64,51 @@ def networks() -> Iterator[Networks]:
         here.join(there, CABLE["here"], CABLE["there"])
     except NetworkUnavailable as error:
         lacking(f"no networks of our own: {error}")
-    with here, there, RecordingSink() as nothing:
-        with there.inside():
-            sink = RecordingSink()
-        with sink:
-            witness_here = _witness(here, nothing.port)
-            witness_there = _witness(there, sink.port)
-            with witness_here, witness_there:
-                yield Networks(here, there, witness_here, witness_there, sink)
-
-
-def _witness(network: Network, port: int) -> FaultProxy:
-    with network.inside():
-        return FaultProxy(port, listen=("::", 25))
+    with here, there, ExitStack() as stack:
+        sinks, witnesses = [], []
+        for network in (here, there):
+            with network.inside():  # where they start, their threads are, and so is what these connect to
+                sinks.append(stack.enter_context(RecordingSink()))
+                witnesses.append(stack.enter_context(FaultProxy(sinks[-1].port, listen=("::", 25))))
+        yield Networks(here, there, *witnesses, sinks[-1])
 
 
 def relayed(relay: RunningRelay, token: str, recipient: str, sender: str = ACCOUNT) -> str:
     """Hand in a message by the right of this machine; its id."""
     with client(relay.port("relay")) as session:
         return queue_id(submit(session, token, sender, recipient))
+
+
+class Row(NamedTuple):
+    """A recipient as the database has it: one look costs less than a command, where a test looks at many again and again."""
+
+    state: str
+    last_reply: str
+    possible_duplicate: bool
+
+
+def recipients(relay: RunningRelay) -> dict[str, Row]:
+    """All recipients by address; of those named by several messages, the last."""
+    sql = "SELECT address, state, last_reply, possible_duplicate FROM recipients ORDER BY message"
+    with reading(relay.data / "postlatch.db") as connection:
+        rows = connection.execute(sql).fetchall()
+    return {address: Row(state, reply, bool(flag)) for address, state, reply, flag in rows}
+
+
+def settled(relay: RunningRelay, addresses: Iterable[str], state: str, seconds: float = 60) -> dict[str, Row]:
+    """Wait until all of them are in ``state``."""
+    names = list(addresses)
+
+    def done() -> bool:
+        found = recipients(relay)
+        return all(name in found and found[name].state == state for name in names)
+
+    try:
+        eventually(done, f"all to be {state}", seconds)
+    except TimeoutError:
+        other = {name: row for name, row in recipients(relay).items() if name in names and row.state != state}
+        pytest.fail(f"not {state} after {seconds} s: {other}")
+    return recipients(relay)
 
 
 def raw_data(session: smtplib.SMTP, sender: str, recipient: str, content: bytes) -> str:

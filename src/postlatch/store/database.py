@@ -100,12 +100,12 @@ def check_whole(path: Path) -> list[str]:
     return [line for line in found if line != "ok"]
 
 
-_SHRINK_PAGES = 1000  # in one step: some tens of milliseconds
+_SHRINK_PAGES = 250  # in one step: a few tens of milliseconds; mail waits for it
 _KEPT_PAGES = 4096  # 16 MiB: less is not worth a step
 
 
 def shrink(connection: sqlite3.Connection) -> int:
-    """An operation: give up to 1000 free pages back to the file system; returns how many. Repeat while it is not 0.
+    """An operation: give up to 250 free pages back to the file system; returns how many. Repeat while it is not 0.
 
     Only what is beyond a quarter of the file, and beyond 16 MiB, goes: free pages are the room of the next messages.
     """

@@ -26,7 +26,7 @@ from postlatch.spool.queue import show as find_message
 from postlatch.store.writer import Operation
 
 _PAGE = 1000
-_STEP = 1000  # recipients that one transaction changes
+_STEP = 250  # recipients that one transaction changes: mail waits for it
 _BOUNCE_STEP = 100  # fewer, because each message's header is read for a report
 _LOOKING = 5.0  # seconds that a listing searches before it gives what it has and says where to go on
 _WORKING = 30.0  # seconds that an action works before it does the same

@@ -81,13 +81,19 @@ class FaultProxy:
         except OSError:
             _end(client, abort=True)
             return
+        both = _Both()
         for one, other, fault in ((client, server, self.to_server), (server, client, self.to_client)):
             one.settimeout(_SILENCE)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._pass_on, args=(one, other, fault), daemon=True).start()
+            threading.Thread(target=self._carry, args=(one, other, fault, both), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, fault: Fault | None) -> None:
-        way = _Way(fault)
+    def _carry(self, source: socket.socket, sink: socket.socket, fault: Fault | None, both: _Both) -> None:
+        self._pass_on(source, sink, _Way(fault))
+        if both.ended():
+            _end(source, abort=False)
+            _end(sink, abort=False)
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, way: _Way) -> None:
         try:
             while data := source.recv(65536):
                 harmless, rest = way.split(data)
@@ -123,6 +129,20 @@ class FaultProxy:
         return fault.harm in {Harm.INJECT, Harm.DELAY}
 
 
+class _Both:
+    """The two directions of a connection, of which the last to end puts out the light."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = 2
+
+    def ended(self) -> bool:
+        """One of them ended; True if that was the last."""
+        with self._lock:
+            self._open -= 1
+            return self._open == 0
+
+
 class _Way:
     """One direction: how far it is, and where the fault lies in what comes."""
 
@@ -143,6 +163,7 @@ class _Way:
             data = data.replace(fault.behind, fault.data)
         elif fault.behind in data:
             before, mark, rest = data.partition(fault.behind)
+            self.held = b""
             return before + mark, rest
         kept = _beginning(fault.behind, data)
         self.held = data[len(data) - kept :]
@@ -169,8 +190,8 @@ def _end(connection: socket.socket, *, abort: bool) -> None:
     with contextlib.suppress(OSError):
         if abort:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-        else:
-            connection.shutdown(socket.SHUT_RDWR)  # wakes whoever reads it in another thread
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RD if abort else socket.SHUT_RDWR)  # wakes whoever reads it in another thread
         connection.close()
 
 
