@@ -27,10 +27,10 @@ from postlatch.model.address import Address
 from postlatch.smtp import xtext
 from postlatch.spool.contract import Claim, QueuedRecipient, StoredMessage
 
-LOOP_REPLY = "554 5.4.6 this message has been in this mailbox before"
-HOPS_REPLY = "554 5.4.6 this message has passed this host too often"
-_DNS_SILENT = frozenset({"4.4.3", "4.4.4"})  # of `mx` and `targets`
-SILENT_REPLY = "451 4.5.0 the next hop gave no answer for this recipient"
+LOOP_REPLY: Final = "554 5.4.6 this message has been in this mailbox before"
+HOPS_REPLY: Final = "554 5.4.6 this message has passed this host too often"
+_DNS_SILENT: Final = frozenset({"4.4.3", "4.4.4"})  # of `mx` and `targets`
+SILENT_REPLY: Final = "451 4.5.0 the next hop gave no answer for this recipient"
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)

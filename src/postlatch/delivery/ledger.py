@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Final
 
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.contract import Attempt
@@ -21,7 +22,7 @@ from postlatch.model.events import JsonValue
 from postlatch.model.ids import format_id
 from postlatch.spool.contract import Claim, OutcomeKind
 
-NOTICE_RETRY = 300.0  # seconds until a failure is judged again whose report could not be made now
+NOTICE_RETRY: Final = 300.0  # seconds until a failure is judged again whose report could not be made now
 
 
 class Ledger:

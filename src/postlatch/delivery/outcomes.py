@@ -14,7 +14,7 @@ from postlatch.model.events import Event, JsonValue
 from postlatch.model.ids import format_id
 from postlatch.spool.contract import Outcome, OutcomeKind, QueuedRecipient, StoredMessage
 
-_EVENTS = {
+_EVENTS: Final = {
     OutcomeKind.DELIVERED: "delivery.delivered",
     OutcomeKind.DEFERRED: "delivery.deferred",
     OutcomeKind.BOUNCED: "delivery.bounced",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
-from typing import Any, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 
@@ -21,7 +21,7 @@ from postlatch.model.events import Event
 Style = Literal["console", "json"]
 
 # What a person must see. Every other event is `info`.
-LEVELS: Mapping[str, str] = {
+LEVELS: Final[Mapping[str, str]] = {
     "account.suspended": "warning",
     "alert.raised": "warning",
     "clock.jumped": "warning",
@@ -29,10 +29,10 @@ LEVELS: Mapping[str, str] = {
     "policy.refused": "error",
     "store.failed": "error",
 }
-_INFO = 20
-_GATHERED = 1000  # lines
-_PADDED = {level: f"{level:<7}" for level in ("debug", "info", "warning", "error", "critical")}
-_BARE = re.compile(r"[A-Za-z0-9@.:/+_<>\[\]-]+")  # nothing that could be taken for a space, a quote or another field
+_INFO: Final = 20
+_GATHERED: Final = 1000  # lines
+_PADDED: Final = {level: f"{level:<7}" for level in ("debug", "info", "warning", "error", "critical")}
+_BARE: Final = re.compile(r"[A-Za-z0-9@.:/+_<>\[\]-]+")  # nothing that could be taken for a space, a quote or another field
 
 
 class _Output:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import cast
+from typing import Final, cast
 
 from postlatch.limits.clients import client_prefix
 from postlatch.model.envelope import Client, Role
@@ -29,9 +29,9 @@ from postlatch.server.upgrade import refused_tls, secure
 from postlatch.smtp import events as ev
 from postlatch.smtp.server import ServerConfig, ServerSession
 
-_MAX_BUFFERED = 262_144  # octets that may wait in the engine while an answer is made; beyond, reading pauses
-_UNREMARKABLE = frozenset({ev.Reason.QUIT, ev.Reason.REFUSED, ev.Reason.SHUTDOWN, ev.Reason.ANSWERED})
-_SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down; try again soon")
+_MAX_BUFFERED: Final = 262_144  # octets that may wait in the engine while an answer is made; beyond, reading pauses
+_UNREMARKABLE: Final = frozenset({ev.Reason.QUIT, ev.Reason.REFUSED, ev.Reason.SHUTDOWN, ev.Reason.ANSWERED})
+_SHUTTING_DOWN: Final = Reply(421, "4.3.2", "Shutting down; try again soon")
 
 
 @dataclass(frozen=True, slots=True)

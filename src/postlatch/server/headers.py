@@ -11,8 +11,10 @@ from postlatch.model.address import Address, AddressError, parse_address
 from postlatch.model.headers import Header, split_headers
 from postlatch.spool.priority import HeaderMarks, read_marks
 
-MAX_FROM = 8192  # octets of a From field that is read: a library that takes 5 µs an octet must not hold up everyone's mail
-MAX_HEADER = 262_144  # octets; Postfix cuts at 102,400, the largest real ones seen are about half of this
+MAX_FROM: Final = (
+    8192  # octets of a From field that is read: a library that takes 5 µs an octet must not hold up everyone's mail
+)
+MAX_HEADER: Final = 262_144  # octets; Postfix cuts at 102,400, the largest real ones seen are about half of this
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
@@ -100,8 +102,8 @@ def read_facts(block: bytes) -> HeaderFacts:
 
 
 # What nearly every program writes: an address alone, or behind a display name without quoting, comments or lists.
-_WORD = r"[^<>()\",:;\\\s@]+"
-_PLAIN = re.compile(rf"[A-Za-z0-9 _'.\-]*<(?P<angle>{_WORD}@{_WORD})>|(?P<bare>{_WORD}@{_WORD})")
+_WORD: Final = r"[^<>()\",:;\\\s@]+"
+_PLAIN: Final = re.compile(rf"[A-Za-z0-9 _'.\-]*<(?P<angle>{_WORD}@{_WORD})>|(?P<bare>{_WORD}@{_WORD})")
 
 
 def _addresses(value: bytes) -> tuple[Address, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from postlatch.limits.limiter import Charge
 from postlatch.model.address import Address
@@ -30,10 +30,10 @@ from postlatch.store.writer import WriteFailed
 if TYPE_CHECKING:
     from postlatch.server.connection import Connection
 
-_SENDER_OK = Reply(250, "2.1.0", "Sender OK")
-_RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK")
-_HEADER_TOO_LONG = Reply(552, "5.3.4", "Message header is too long")
-_LOGIN_OVER = Reply(421, "4.7.0", "The account changed; log in again")
+_SENDER_OK: Final = Reply(250, "2.1.0", "Sender OK")
+_RECIPIENT_OK: Final = Reply(250, "2.1.5", "Recipient OK")
+_HEADER_TOO_LONG: Final = Reply(552, "5.3.4", "Message header is too long")
+_LOGIN_OVER: Final = Reply(421, "4.7.0", "The account changed; log in again")
 
 
 class MailHandler:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.verdict import Defer, Refuse
 from postlatch.server.floods import FloodGate
 from postlatch.server.services import Services
 
-_COUNTERS = {
+_COUNTERS: Final = {
     "connection.refused": "postlatch_connections_refused_total",
     "sender.refused": "postlatch_senders_refused_total",
     "recipient.refused": "postlatch_recipients_refused_total",
