@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 from postlatch.model.address import Address
 from postlatch.store.writer import Operation
 
-T: Final = TypeVar("T")
+T = TypeVar("T")
 MAX_DIGESTS: Final = 1_000_000  # in memory, of all accounts together: about 70 MB
 
 

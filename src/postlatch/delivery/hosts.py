@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, Generic, NamedTuple, TypeVar
 
-T: Final = TypeVar("T", bound=Hashable)
+T = TypeVar("T", bound=Hashable)
 
 RESTS: Final = (
     1.0,

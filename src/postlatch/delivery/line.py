@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from postlatch.spool.priority import BULK, NORMAL, URGENT
 
-T: Final = TypeVar("T")
+T = TypeVar("T")
 
 SHARES: Final = (16, 4, 1)
 

@@ -9,7 +9,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from postlatch.model.envelope import IPAddress
 
 IPNetwork = IPv4Network | IPv6Network
-T: Final = TypeVar("T")
+T = TypeVar("T")
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _MAPPED_HIGH: Final = 0xFFFF

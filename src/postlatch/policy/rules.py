@@ -10,8 +10,8 @@ from postlatch.model.envelope import Destination, GrantReason
 from postlatch.model.verdict import Defer, Refuse
 from postlatch.policy.replies import NO_RULE, UNDECIDED
 
-F: Final = TypeVar("F")
-V: Final = TypeVar("V")
+F = TypeVar("F")
+V = TypeVar("V")
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)

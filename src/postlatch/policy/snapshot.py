@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Destination, IPAddress, Role
 from postlatch.policy.networks import IPNetwork, NetworkTable
 
-V: Final = TypeVar("V")
+V = TypeVar("V")
 
 
 def _frozen(mapping: Mapping[str, V]) -> Mapping[str, V]:

@@ -93,7 +93,7 @@ class Candidate(Protocol):
         ...
 
 
-C: Final = TypeVar("C", bound=Candidate)
+C = TypeVar("C", bound=Candidate)
 
 
 def victims(candidates: Iterable[C], count: int, now: float) -> list[C]:

@@ -20,7 +20,7 @@ from postlatch.store.database import StoreError
 from postlatch.store.faults import is_busy, is_disk_full, is_lost
 from postlatch.store.merging import run_together
 
-T: Final = TypeVar("T")
+T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 Seal = Callable[[sqlite3.Connection, Sequence[Event]], None]
 
