@@ -113,7 +113,7 @@ def build(path: Path, recipients: int, destinations: int, body: int) -> list[int
 def claim_cost(path: Path, batches: int = 30, batch: int = 256) -> dict[str, float]:
     """Microseconds for each message of a claim of 256, with its commit. What was claimed is given back.
 
-    ``cpu`` beside ``wall``, because a shared machine stretches the latter; the commit writes a page a message, where the rows of
+    ``cpu`` beside ``wall``, because a shared machine stretches that; the commit writes a page a message, where the rows of
     a short queue share their pages.
     """
     far, shares, costs = time.time() + 1e6, Shares(), []

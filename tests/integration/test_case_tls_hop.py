@@ -42,11 +42,11 @@ def wanted(fault: str, level: str) -> str:
     """What must become of mail on this way: certificates are nobody's business but of `verify`."""
     if level == "verify" or fault in {"injected", "one-octet"}:
         return "deferred"
-    if level == "opportunistic" and fault in {"plain", "stripped", "refused"}:
+    if level == "opportunistic" and fault in {"plain", "stripped"}:
         return "delivered"
     if level == "required" and fault == "plain":
         return "delivered"
-    return "deferred" if level == "required" else ""  # a handshake that fails: plaintext on a new connection, or later
+    return "deferred" if level == "required" else ""  # opportunistic, and the handshake fails: in plaintext, or later
 
 
 def test_demanded_tls_is_never_done_without_and_what_is_slipped_in_is_never_read(tmp_path: Path, hop: TlsHop) -> None:
