@@ -154,7 +154,15 @@ def _shown(value: object) -> str:
     """A value as it is if that is clear, else as JSON."""
     if isinstance(value, str):
         return _shown_text(value)
-    return str(value) if type(value) is int else to_json(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if type(value) is int:
+        return str(value)
+    if type(value) is float and 0.001 <= value < 1e15:  # outside, JSON's form has an exponent or is no number
+        return repr(value)
+    if type(value) is list and len(value) == 1 and isinstance(value[0], str) and _BARE.fullmatch(value[0]):
+        return f'["{value[0]}"]'  # one recipient, one grant: nearly always
+    return to_json(value)
 
 
 @lru_cache(maxsize=4096)  # listeners, clients, senders, rules, replies: most are seen again and again
