@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 TESTDATA = Path(__file__).resolve().parents[2] / "shared" / "testdata"
+
+
+def pytest_sessionstart() -> None:
+    """Compiled modules that are older than their sources would be tested instead of them."""
+    script = Path(__file__).resolve().parents[1] / "script" / "compile"
+    checked = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    if checked.returncode:
+        pytest.exit(checked.stdout.strip(), returncode=4)
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ from postlatch.model.ids import IdSource
 from postlatch.policy.snapshot import Snapshot
 from postlatch.server.bans import BanList
 from postlatch.server.connection import Connection, ListenerPort
-from postlatch.server.refusals import Refusals
+from postlatch.server.refused import Refusals
 from postlatch.server.services import Services
 from postlatch.settings.load import load
 from postlatch.settings.tree import Settings

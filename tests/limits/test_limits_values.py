@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from postlatch.limits.clients import WIDE_FACTOR, client_charges, client_prefix, client_prefixes
 from postlatch.limits.gauge import Gauge
 from postlatch.limits.limit import MAX_AMOUNT, Limit, parse_limit
+from postlatch.limits.limiter import Charge
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_client_is_an_ipv4_address_or_an_ipv6_64_within_a_wider_circle(address
 def test_the_wider_circle_has_the_same_limits_with_a_larger_amount() -> None:
     limits = (parse_limit("10/minute"), parse_limit("50/day"))
     own, wide = client_charges(ip_address("192.0.2.7"), "auth_failures", limits)
-    assert own == ("client", "192.0.2.7", "auth_failures", limits, 1)
+    assert own == Charge("client", "192.0.2.7", "auth_failures", limits, 1)
     assert wide.key == "192.0.2.0/24"
     assert wide.limits == (Limit(30, 60, "30/minute"), Limit(150, 86400, "150/day"))
     # The limiter compares limits by identity on its fast path.

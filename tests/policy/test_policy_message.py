@@ -125,7 +125,7 @@ def test_an_account_suspended_during_the_message_is_told_to_wait() -> None:
 
 
 def test_an_unknown_listener_defers_the_message() -> None:
-    assert judged(facts("mx", {}, "x@y.example")._replace(listener="unheard"), None) == "451 4.3.0 listener"
+    assert judged(replace(facts("mx", {}, "x@y.example"), listener="unheard"), None) == "451 4.3.0 listener"
 
 
 RECHECKS: list[tuple[str, Case, str, Snapshot, bool]] = [

@@ -141,7 +141,7 @@ def test_a_client_without_a_right_or_a_login_never_sends_to_a_foreign_domain(cas
 @given(facts)
 @settings(max_examples=150, deadline=None)
 def test_without_rights_and_logins_nothing_foreign_is_ever_accepted(case: RecipientFacts) -> None:
-    verdict = decide_recipient(case._replace(snapshot=replace(case.snapshot, rights=(), accounts={})))
+    verdict = decide_recipient(replace(case, snapshot=replace(case.snapshot, rights=(), accounts={})))
     if isinstance(verdict, AcceptRecipient):
         assert case.listener == "mx"
         assert verdict.destination is not Destination.FOREIGN
@@ -185,7 +185,7 @@ def test_the_real_decisions_are_proved_closed_for_any_policy(snap: Snapshot) -> 
 @given(facts)
 @settings(max_examples=50, deadline=None)
 def test_what_is_accepted_does_not_depend_on_the_spelling_of_the_client(case: RecipientFacts) -> None:
-    plain = case._replace(client=Client(unmapped(case.client.address), 1))
+    plain = replace(case, client=Client(unmapped(case.client.address), 1))
     one, other = decide_recipient(case), decide_recipient(plain)
     assert type(one) is type(other)
     assert one.rule == other.rule

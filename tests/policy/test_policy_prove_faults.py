@@ -27,7 +27,7 @@ ALICE = addr("alice@example.com")
 
 def as_alice(facts: RecipientFacts) -> Verdict:
     """What a wrong rule would answer: an acceptance with a real grant, got by lending alice's login."""
-    return decide_recipient(facts._replace(listener="submission", account=ALICE.key, sender=ALICE, tls=True))
+    return decide_recipient(replace(facts, listener="submission", account=ALICE.key, sender=ALICE, tls=True))
 
 
 def mine(facts: RecipientFacts) -> Verdict:
@@ -45,7 +45,7 @@ def suffix_of_ours(facts: RecipientFacts) -> Verdict:
 def suffix_of_relay_domain(facts: RecipientFacts) -> Verdict:
     if not facts.recipient.domain.endswith("listed.example") or role(facts) is not Role.MX:
         return decide_recipient(facts)
-    real = decide_recipient(facts._replace(recipient=addr("dave@listed.example")))
+    real = decide_recipient(replace(facts, recipient=addr("dave@listed.example")))
     assert isinstance(real, AcceptRecipient)
     return real
 
@@ -74,11 +74,11 @@ def everybody_active(snap: Snapshot) -> Snapshot:
 
 
 def suspension_ignored(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(snapshot=everybody_active(facts.snapshot)))
+    return decide_recipient(replace(facts, snapshot=everybody_active(facts.snapshot)))
 
 
 def dates_ignored(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(now=0.0))
+    return decide_recipient(replace(facts, now=0.0))
 
 
 def null_sender_trusted(facts: RecipientFacts) -> Verdict:
@@ -98,7 +98,7 @@ def host_name_sender_trusted(facts: RecipientFacts) -> Verdict:
 def ownership_ignored(facts: RecipientFacts) -> Verdict:
     account = facts.snapshot.accounts.get(facts.account or "")
     owned = addr(min(account.send_as)) if account and account.send_as and min(account.send_as)[0] not in "@<" else None
-    return decide_recipient(facts._replace(sender=owned))
+    return decide_recipient(replace(facts, sender=owned))
 
 
 def embedded_address_trusted(facts: RecipientFacts) -> Verdict:
@@ -106,13 +106,13 @@ def embedded_address_trusted(facts: RecipientFacts) -> Verdict:
     address = facts.client.address
     if isinstance(address, IPv6Address):
         address = IPv4Address(int(address) & 0xFFFFFFFF)
-    return decide_recipient(facts._replace(client=Client(address, 0)))
+    return decide_recipient(replace(facts, client=Client(address, 0)))
 
 
 def one_address_too_many(facts: RecipientFacts) -> Verdict:
     address = facts.client.address
     return (
-        decide_recipient(facts._replace(client=Client(ip_address(int(address) - 1), 0)))
+        decide_recipient(replace(facts, client=Client(ip_address(int(address) - 1), 0)))
         if int(address) > 2**30
         else mine(facts)
     )
@@ -129,11 +129,11 @@ def private_networks_trusted(facts: RecipientFacts) -> Verdict:
 
 
 def auth_on_mx_trusted(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(listener="submission")) if facts.account else decide_recipient(facts)
+    return decide_recipient(replace(facts, listener="submission")) if facts.account else decide_recipient(facts)
 
 
 def auth_without_tls_trusted(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(tls=True))
+    return decide_recipient(replace(facts, tls=True))
 
 
 def deleted_account_trusted(facts: RecipientFacts) -> Verdict:
@@ -150,23 +150,23 @@ def literal_is_ours(facts: RecipientFacts) -> Verdict:
 
 
 def relay_domain_on_every_listener(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(listener="mx"))
+    return decide_recipient(replace(facts, listener="mx"))
 
 
 def right_on_every_listener(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(listener="relay")) if role(facts) is Role.MX else decide_recipient(facts)
+    return decide_recipient(replace(facts, listener="relay")) if role(facts) is Role.MX else decide_recipient(facts)
 
 
 def proxy_without_identity_trusted(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(identity=True))
+    return decide_recipient(replace(facts, identity=True))
 
 
 def undecided_means_known(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts if facts.known is not None else facts._replace(known=True))
+    return decide_recipient(facts if facts.known is not None else replace(facts, known=True))
 
 
 def refused_means_known(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(known=True))
+    return decide_recipient(replace(facts, known=True))
 
 
 @cache
@@ -180,23 +180,23 @@ def for_any_sender(snap: Snapshot) -> Snapshot:
 
 
 def right_without_recipient_scope(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(snapshot=for_any_recipient(facts.snapshot)))
+    return decide_recipient(replace(facts, snapshot=for_any_recipient(facts.snapshot)))
 
 
 def right_without_sender_scope(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(snapshot=for_any_sender(facts.snapshot)))
+    return decide_recipient(replace(facts, snapshot=for_any_sender(facts.snapshot)))
 
 
 def grant_for_somebody_else(facts: RecipientFacts) -> Verdict:
     return (
-        decide_recipient(facts._replace(recipient=addr(facts.recipient.text)))
+        decide_recipient(replace(facts, recipient=addr(facts.recipient.text)))
         if facts.recipient.domain
         else decide_recipient(facts)
     )
 
 
 def grant_for_another_transaction(facts: RecipientFacts) -> Verdict:
-    return decide_recipient(facts._replace(transaction=object()))
+    return decide_recipient(replace(facts, transaction=object()))
 
 
 def grant_forgotten(facts: RecipientFacts) -> Verdict:
@@ -272,15 +272,15 @@ def any_sender(facts: SenderFacts) -> Refuse | Defer | Accept:
 
 
 def spf_fail_accepted(facts: SenderFacts) -> Refuse | Defer | Accept:
-    return decide_sender(facts._replace(spf="pass" if facts.spf == "fail" else facts.spf))
+    return decide_sender(replace(facts, spf="pass" if facts.spf == "fail" else facts.spf))
 
 
 def spf_unknown_accepted(facts: SenderFacts) -> Refuse | Defer | Accept:
-    return decide_sender(facts._replace(spf=facts.spf or "pass"))
+    return decide_sender(replace(facts, spf=facts.spf or "pass"))
 
 
 def spf_of_a_proxy_accepted(facts: SenderFacts) -> Refuse | Defer | Accept:
-    return decide_sender(facts._replace(identity=True))
+    return decide_sender(replace(facts, identity=True))
 
 
 @pytest.mark.parametrize("fault", [any_sender, spf_fail_accepted, spf_unknown_accepted, spf_of_a_proxy_accepted])
@@ -307,11 +307,11 @@ def any_header(facts: MessageFacts, grants: Sequence[RelayGrant | None]) -> Refu
 
 
 def loops_kept(facts: MessageFacts, grants: Sequence[RelayGrant | None]) -> Refuse | Defer | Accept:
-    return decide_message(facts._replace(received_count=1), grants)
+    return decide_message(replace(facts, received_count=1), grants)
 
 
 def two_from_fields(facts: MessageFacts, grants: Sequence[RelayGrant | None]) -> Refuse | Defer | Accept:
-    return decide_message(facts._replace(from_count=1), grants)
+    return decide_message(replace(facts, from_count=1), grants)
 
 
 @pytest.mark.parametrize("fault", [any_header, loops_kept, two_from_fields])
@@ -392,6 +392,6 @@ def test_an_open_decision_gives_few_sentences_and_not_thousands() -> None:
 
 def test_a_stricter_decision_is_no_counterexample() -> None:
     def nobody(facts: RecipientFacts) -> Verdict:
-        return Refuse(decide_recipient(facts._replace(listener="")).reply, "plug-in", "no")  # type: ignore[union-attr]
+        return Refuse(decide_recipient(replace(facts, listener="")).reply, "plug-in", "no")  # type: ignore[union-attr]
 
     assert prove(SNAPSHOT, NOW, REAL._replace(recipient=nobody)) == []

@@ -16,7 +16,8 @@ from postlatch.model.events import EVENTS, Event
 from postlatch.model.reply import Reply
 from postlatch.model.verdict import Defer, Refuse
 from postlatch.server.floods import SAMPLE_SIZE, FloodGate, everybody, prefix_of, wider
-from postlatch.server.refusals import Refusals, tell
+from postlatch.server.refusals import tell
+from postlatch.server.refused import Refusals
 from postlatch.server.services import Services
 from postlatch.testing.clock import FakeClock
 

@@ -24,9 +24,9 @@ def decode(decoder: DataDecoder | ChunkDecoder, pieces: list[bytes]) -> tuple[by
     for piece in pieces:
         buffer += piece
         while end is End.NOTHING:
-            data, end = decoder.take(buffer)
-            content += data
-            if not data:
+            found = decoder.take(buffer)
+            content, end = content + found.data, found.end
+            if not found.data:
                 break
     return content, end, bytes(buffer)
 
@@ -98,8 +98,9 @@ def test_a_large_body_comes_in_bounded_pieces(size: int) -> None:
     pieces = []
     end = End.NOTHING
     while end is End.NOTHING:
-        data, end = decoder.take(buffer)
-        pieces.append(data)
+        found = decoder.take(buffer)
+        pieces.append(found.data)
+        end = found.end
     assert b"".join(pieces) == b"x" * size + b"\r\n"
     assert max(map(len, pieces)) <= PIECE
     assert not buffer

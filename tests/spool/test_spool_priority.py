@@ -153,7 +153,8 @@ async def accept(relay: Relay, found: HeaderMarks) -> int:
 def test_a_login_code_is_claimed_before_the_newsletters_that_came_first(tmp_path: Path, way: str) -> None:
     @in_loop
     async def scenario() -> None:
-        async with Relay(tmp_path / "data", **({"waiting_messages": 0} if way == "the database" else {})) as relay:
+        memory = 0 if way == "the database" else 1000
+        async with Relay(tmp_path / "data", waiting_messages=memory) as relay:
             news = [await accept(relay, NEWSLETTER) for _ in range(30)]
             letters = [await accept(relay, NO_MARKS) for _ in range(5)]
             code = await accept(relay, ALERT)

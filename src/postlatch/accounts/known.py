@@ -7,13 +7,13 @@ import hashlib
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from postlatch.model.address import Address
 from postlatch.store.writer import Operation
 
 T = TypeVar("T")
-MAX_DIGESTS = 1_000_000  # in memory, of all accounts together: about 70 MB
+MAX_DIGESTS: Final = 1_000_000  # in memory, of all accounts together: about 70 MB
 
 
 class Read(Protocol):

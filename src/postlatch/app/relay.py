@@ -50,7 +50,7 @@ from postlatch.model.events import EVENTS, Event, JsonValue
 from postlatch.policy.snapshot import Snapshot
 from postlatch.server.connection import ListenerPort
 from postlatch.server.listeners import SmtpServer, bound_address
-from postlatch.server.refusals import Refusals
+from postlatch.server.refused import Refusals
 from postlatch.server.services import Services
 from postlatch.server.tls import CertificateError, WatchedCertificate
 from postlatch.settings.load import load

@@ -7,11 +7,13 @@ never a wall. Fresh mail does not pass here.
 
 from __future__ import annotations
 
-FLOOR = 20.0  # messages a second
-START = 500.0
-MOST = 50_000.0
-BURST = 1000.0  # messages that may come at once after a quiet time
-_SHRINK = 0.9
+from typing import Final
+
+FLOOR: Final = 20.0  # messages a second
+START: Final = 500.0
+MOST: Final = 50_000.0
+BURST: Final = 1000.0  # messages that may come at once after a quiet time
+_SHRINK: Final = 0.9
 
 
 class Admission:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final
 
 from postlatch.delivery.config import DeliveryConfig, Route, RouteKind
 from postlatch.delivery.contract import (
@@ -27,24 +27,39 @@ from postlatch.model.address import Address
 from postlatch.smtp import xtext
 from postlatch.spool.contract import Claim, QueuedRecipient, StoredMessage
 
-LOOP_REPLY = "554 5.4.6 this message has been in this mailbox before"
-HOPS_REPLY = "554 5.4.6 this message has passed this host too often"
-_DNS_SILENT = frozenset({"4.4.3", "4.4.4"})  # of `mx` and `targets`
-SILENT_REPLY = "451 4.5.0 the next hop gave no answer for this recipient"
+LOOP_REPLY: Final = "554 5.4.6 this message has been in this mailbox before"
+HOPS_REPLY: Final = "554 5.4.6 this message has passed this host too often"
+_DNS_SILENT: Final = frozenset({"4.4.3", "4.4.4"})  # of `mx` and `targets`
+SILENT_REPLY: Final = "451 4.5.0 the next hop gave no answer for this recipient"
 
 
-class Carried(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Carried:
     """One attempt for each recipient, in order. ``header``: of the message, where it was looked at.
 
     ``fault`` is the reply of a hop that could not be reached, else empty. ``silent``: nothing came back from there at all.
     ``parked_until``: nothing was tried, because all its hosts are parked until then (monotonic).
     """
 
-    attempts: list[Attempt]
-    header: bytes | None = None
-    fault: str = ""
-    silent: bool = False
-    parked_until: float = 0.0
+    attempts: Final[list[Attempt]]
+    header: Final[bytes | None]
+    fault: Final[str]
+    silent: Final[bool]
+    parked_until: Final[float]
+
+    def __init__(
+        self,
+        attempts: list[Attempt],
+        header: bytes | None = None,
+        fault: str = "",
+        silent: bool = False,
+        parked_until: float = 0.0,
+    ) -> None:
+        self.attempts = attempts
+        self.header = header
+        self.fault = fault
+        self.silent = silent
+        self.parked_until = parked_until
 
 
 class Carrier:

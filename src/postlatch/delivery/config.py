@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
+from typing import Final
 
 from postlatch.delivery.contract import TlsPolicy
 from postlatch.delivery.guard import OwnAddresses
@@ -15,9 +16,9 @@ from postlatch.delivery.pace import Bounds
 from postlatch.delivery.schedule import RetryPolicy
 from postlatch.model.address import AddressError, parse_domain
 
-_MAX_SOCKET_PATH = 107  # octets: sun_path holds 108 with its final NUL
-_NETWORK = re.compile(r"(?P<kind>smtp|lmtp)://(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^\[\]:/@]*)):(?P<port>[0-9]{1,5})")
-_FORMS = "maildir:PATH, lmtp://HOST:PORT, lmtp+unix:///PATH or smtp://HOST:PORT (an IPv6 address in brackets)"
+_MAX_SOCKET_PATH: Final = 107  # octets: sun_path holds 108 with its final NUL
+_NETWORK: Final = re.compile(r"(?P<kind>smtp|lmtp)://(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^\[\]:/@]*)):(?P<port>[0-9]{1,5})")
+_FORMS: Final = "maildir:PATH, lmtp://HOST:PORT, lmtp+unix:///PATH or smtp://HOST:PORT (an IPv6 address in brackets)"
 
 
 class RouteKind(StrEnum):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import RecipientParams, SenderParams
@@ -65,25 +65,46 @@ class Body(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class OutboundRecipient:
     """One RCPT. ``number`` is the caller's own key and comes back in the outcome."""
 
-    number: int
-    address: Address
-    params: RecipientParams = RecipientParams()
+    number: Final[int]
+    address: Final[Address]
+    params: Final[RecipientParams]
+
+    def __init__(self, number: int, address: Address, params: RecipientParams = RecipientParams()) -> None:
+        self.number = number
+        self.address = address
+        self.params = params
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class OutboundMessage:
     """One transaction for one target."""
 
-    sender: Address | None
-    params: SenderParams
-    recipients: tuple[OutboundRecipient, ...]
-    body: Body
-    eight_bit: bool = False  # the body holds octets above 127
-    utf8_headers: bool = False  # the header block does
+    sender: Final[Address | None]
+    params: Final[SenderParams]
+    recipients: Final[tuple[OutboundRecipient, ...]]
+    body: Final[Body]
+    eight_bit: Final[bool]  # the body holds octets above 127
+    utf8_headers: Final[bool]  # the header block does
+
+    def __init__(
+        self,
+        sender: Address | None,
+        params: SenderParams,
+        recipients: tuple[OutboundRecipient, ...],
+        body: Body,
+        eight_bit: bool = False,
+        utf8_headers: bool = False,
+    ) -> None:
+        self.sender = sender
+        self.params = params
+        self.recipients = recipients
+        self.body = body
+        self.eight_bit = eight_bit
+        self.utf8_headers = utf8_headers
 
 
 class AttemptStatus(StrEnum):
@@ -94,7 +115,7 @@ class AttemptStatus(StrEnum):
     PERMANENT = "permanent"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Attempt:
     """The next hop's word on one recipient. ``reply`` is printable ASCII of at most 500 characters, remote text escaped.
 
@@ -103,13 +124,31 @@ class Attempt:
     the final dot, so that it may have the message (RFC 1047).
     """
 
-    number: int
-    status: AttemptStatus
-    reply: str
-    enhanced: str
-    remote: str
-    dsn_passed: bool = False
-    doubtful: bool = False
+    number: Final[int]
+    status: Final[AttemptStatus]
+    reply: Final[str]
+    enhanced: Final[str]
+    remote: Final[str]
+    dsn_passed: Final[bool]
+    doubtful: Final[bool]
+
+    def __init__(
+        self,
+        number: int,
+        status: AttemptStatus,
+        reply: str,
+        enhanced: str,
+        remote: str,
+        dsn_passed: bool = False,
+        doubtful: bool = False,
+    ) -> None:
+        self.number = number
+        self.status = status
+        self.reply = reply
+        self.enhanced = enhanced
+        self.remote = remote
+        self.dsn_passed = dsn_passed
+        self.doubtful = doubtful
 
 
 class ConnectFailed(Exception):

@@ -21,11 +21,11 @@ from postlatch.delivery.routes import Hop, host_of, is_far, longest_rest
 from postlatch.spool.contract import Claim
 from postlatch.spool.priority import BULK
 
-DEAD_AFTER = PARKED_AFTER  # failures in a row, and then nothing waits in memory
-MAX_WAITING = 5_000  # claims; more are handed back to the queue for a moment, so that one hop cannot fill the memory
-MOVING = 10.0  # seconds
-FORGET_AFTER = 1800.0  # seconds without work until a lane's experience is dropped
-_RATE_SECONDS = 60.0  # over which the speed of a hop is measured
+DEAD_AFTER: Final = PARKED_AFTER  # failures in a row, and then nothing waits in memory
+MAX_WAITING: Final = 5_000  # claims; more are handed back to the queue for a moment, so that one hop cannot fill the memory
+MOVING: Final = 10.0  # seconds
+FORGET_AFTER: Final = 1800.0  # seconds without work until a lane's experience is dropped
+_RATE_SECONDS: Final = 60.0  # over which the speed of a hop is measured
 
 
 # The standing of a hop: `workers` keeps a budget for each.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from random import Random
+from typing import Final
 
 from postlatch.delivery.admission import Admission
 from postlatch.delivery.carrier import Carried, Carrier, is_mailbox
@@ -35,18 +36,18 @@ from postlatch.model.ids import format_id
 from postlatch.spool.contract import Claim, SpoolError
 from postlatch.store.writer import WriteFailed
 
-BATCH = 256  # claims taken at once, between two looks at the event loop
-MAX_IN_MEMORY = 10_000  # claims; the rest waits in the queue
-MAX_IN_LINE = 2_000  # lanes that wait for a worker; beyond, hops that are not proven give their mail back
-_HARD_IN_MEMORY = 12_000  # claims: the next batch always finds room, or a few slow hops would hold up all others
-MAX_BACKLOG = 2_000  # outcomes on their way to the disk
-_FULL_PAUSE = 0.05  # seconds between two looks for room
-_BUSY_SECONDS = 60.0
-_FULL_SECONDS = 2.0  # for a lane that is full although its hop is well: a burst, and soon over
-_SLOW_SECONDS = 0.1  # between two looks at the queue while it is let in by turns
-_NETWORK_SECONDS = 60.0  # at least, until mail is looked at again that found no network
-_TIDY_SECONDS = 60.0
-_BREATH = 100  # claims settled at a stretch
+BATCH: Final = 256  # claims taken at once, between two looks at the event loop
+MAX_IN_MEMORY: Final = 10_000  # claims; the rest waits in the queue
+MAX_IN_LINE: Final = 2_000  # lanes that wait for a worker; beyond, hops that are not proven give their mail back
+_HARD_IN_MEMORY: Final = 12_000  # claims: the next batch always finds room, or a few slow hops would hold up all others
+MAX_BACKLOG: Final = 2_000  # outcomes on their way to the disk
+_FULL_PAUSE: Final = 0.05  # seconds between two looks for room
+_BUSY_SECONDS: Final = 60.0
+_FULL_SECONDS: Final = 2.0  # for a lane that is full although its hop is well: a burst, and soon over
+_SLOW_SECONDS: Final = 0.1  # between two looks at the queue while it is let in by turns
+_NETWORK_SECONDS: Final = 60.0  # at least, until mail is looked at again that found no network
+_TIDY_SECONDS: Final = 60.0
+_BREATH: Final = 100  # claims settled at a stretch
 
 
 class Dispatcher:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from postlatch.delivery.contract import Body
 from postlatch.model.address import Address
 from postlatch.model.headers import split_headers
 
-MAX_HEADER = 256 * 1024  # octets looked at; what lies behind is treated as body
-MAX_OWN_HOPS = 10  # times that mail which came by an alias may have passed this host before
+MAX_HEADER: Final = 256 * 1024  # octets looked at; what lies behind is treated as body
+MAX_OWN_HOPS: Final = 10  # times that mail which came by an alias may have passed this host before
 
-_END = b"\r\n\r\n"
-_STAMP = re.compile(rb"(?:\A|\s)by\s+([^\s;()]+)", re.IGNORECASE)
+_END: Final = b"\r\n\r\n"
+_STAMP: Final = re.compile(rb"(?:\A|\s)by\s+([^\s;()]+)", re.IGNORECASE)
 
 
 async def read_header(body: Body) -> bytes:

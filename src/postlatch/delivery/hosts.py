@@ -6,17 +6,27 @@ A host is one address and port, whichever domains use it: a dead provider costs 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T", bound=Hashable)
 
-RESTS = (1.0, 5.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)  # seconds after the first, second … failure in a row
-LONGEST = 3600.0  # for hosts that the DNS names
-LONGEST_OF_ROUTE = 300.0  # for hosts that the configuration names: a machine of ours, that somebody is repairing
-PARKED_AFTER = 3  # failures in a row; before that a host is only tried after the others
-AVOID = 120.0  # seconds after its rest for which it still comes after the others
-LEASE = 60.0  # seconds for which the message that is tried first keeps the others away
-MAX_HOSTS = 20_000
+RESTS: Final = (
+    1.0,
+    5.0,
+    60.0,
+    120.0,
+    240.0,
+    480.0,
+    900.0,
+    1800.0,
+    3600.0,
+)  # seconds after the first, second … failure in a row
+LONGEST: Final = 3600.0  # for hosts that the DNS names
+LONGEST_OF_ROUTE: Final = 300.0  # for hosts that the configuration names: a machine of ours, that somebody is repairing
+PARKED_AFTER: Final = 3  # failures in a row; before that a host is only tried after the others
+AVOID: Final = 120.0  # seconds after its rest for which it still comes after the others
+LEASE: Final = 60.0  # seconds for which the message that is tried first keeps the others away
+MAX_HOSTS: Final = 20_000
 
 
 class Health(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Final
 
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.contract import Attempt
@@ -21,7 +22,7 @@ from postlatch.model.events import JsonValue
 from postlatch.model.ids import format_id
 from postlatch.spool.contract import Claim, OutcomeKind
 
-NOTICE_RETRY = 300.0  # seconds until a failure is judged again whose report could not be made now
+NOTICE_RETRY: Final = 300.0  # seconds until a failure is judged again whose report could not be made now
 
 
 class Ledger:
@@ -168,4 +169,4 @@ def _reopened(claim: Claim, ending: Ending, at: float) -> Ending:
     """The same ending without its report: a bounce is judged again later, and a delay notice stays due."""
     if ending.outcome.kind is OutcomeKind.BOUNCED:
         return defer(claim.message, ending.recipient, ending.attempt, at)
-    return ending._replace(outcome=replace(ending.outcome, warned=ending.recipient.warned))
+    return replace(ending, outcome=replace(ending.outcome, warned=ending.recipient.warned))

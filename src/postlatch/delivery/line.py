@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from postlatch.spool.priority import BULK, NORMAL, URGENT
 
 T = TypeVar("T")
 
-SHARES = (16, 4, 1)
+SHARES: Final = (16, 4, 1)
 
 
 class Turns:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
+from typing import Final
 
 from postlatch.delivery.contract import Attempt, AttemptStatus
 from postlatch.delivery.notice import may_tell, sender_is_known, wants_delay, wants_failure, wants_success
@@ -13,7 +14,7 @@ from postlatch.model.events import Event, JsonValue
 from postlatch.model.ids import format_id
 from postlatch.spool.contract import Outcome, OutcomeKind, QueuedRecipient, StoredMessage
 
-_EVENTS = {
+_EVENTS: Final = {
     OutcomeKind.DELIVERED: "delivery.delivered",
     OutcomeKind.DEFERRED: "delivery.deferred",
     OutcomeKind.BOUNCED: "delivery.bounced",
@@ -21,17 +22,27 @@ _EVENTS = {
 }
 
 
-class Ending(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Ending:
     """One recipient's attempt and what it comes to. ``expired``: it failed for now, but once too often.
 
     ``why`` is for the operator of what is held.
     """
 
-    recipient: QueuedRecipient
-    attempt: Attempt
-    outcome: Outcome
-    expired: bool = False
-    why: str = ""
+    recipient: Final[QueuedRecipient]
+    attempt: Final[Attempt]
+    outcome: Final[Outcome]
+    expired: Final[bool]
+    why: Final[str]
+
+    def __init__(
+        self, recipient: QueuedRecipient, attempt: Attempt, outcome: Outcome, expired: bool = False, why: str = ""
+    ) -> None:
+        self.recipient = recipient
+        self.attempt = attempt
+        self.outcome = outcome
+        self.expired = expired
+        self.why = why
 
 
 def judge(

@@ -7,12 +7,15 @@ for an outage of minutes. A refused connection is an answer: it came over the ne
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Final
 
-SILENT_HOSTS = 8  # different next hops without an answer, and none with one
-SILENT_SECONDS = 5.0  # from the first of them to the last
-PROBES = 2  # attempts at a time while the network is down
-HOPEFUL_WAIT = 2.0  # seconds between attempts at next hops that have not failed yet: it may be all the others that are dead
-WAITS = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)  # seconds between probes
+SILENT_HOSTS: Final = 8  # different next hops without an answer, and none with one
+SILENT_SECONDS: Final = 5.0  # from the first of them to the last
+PROBES: Final = 2  # attempts at a time while the network is down
+HOPEFUL_WAIT: Final = (
+    2.0  # seconds between attempts at next hops that have not failed yet: it may be all the others that are dead
+)
+WAITS: Final = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)  # seconds between probes
 
 
 class Outlook:

@@ -8,15 +8,15 @@ halved by each complaint and comes back slowly.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-FLOOR_LIMIT = 1.0  # deliveries at once: a next hop is always asked again
-FLOOR_RATE = 1 / 60  # messages a second
-FIRST_RATE = 1.0  # where it complains before we have seen what it can take
-FREE_RATE = 1000.0  # a learned rate that has recovered to this is none any more
-RECOVER_SECONDS = 60.0  # between two steps of recovery
-RECOVER_FACTOR = 1.25
-BURST_SECONDS = 0.1  # how far a rate may be ahead of its time, so that a quick one costs no timer a message
+FLOOR_LIMIT: Final = 1.0  # deliveries at once: a next hop is always asked again
+FLOOR_RATE: Final = 1 / 60  # messages a second
+FIRST_RATE: Final = 1.0  # where it complains before we have seen what it can take
+FREE_RATE: Final = 1000.0  # a learned rate that has recovered to this is none any more
+RECOVER_SECONDS: Final = 60.0  # between two steps of recovery
+RECOVER_FACTOR: Final = 1.25
+BURST_SECONDS: Final = 0.1  # how far a rate may be ahead of its time, so that a quick one costs no timer a message
 
 
 class Said(Enum):

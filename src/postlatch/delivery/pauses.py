@@ -6,11 +6,11 @@ A pause is named by a recipient domain, or by a next hop as the configuration wr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-LOOK_SECONDS = 6 * 3600.0  # between two looks at a message that waits behind a pause
-ALERT_AFTER = 3 * 86_400.0  # seconds: a pause so old was probably forgotten
-ALERT_AGAIN = 86_400.0
+LOOK_SECONDS: Final = 6 * 3600.0  # between two looks at a message that waits behind a pause
+ALERT_AFTER: Final = 3 * 86_400.0  # seconds: a pause so old was probably forgotten
+ALERT_AGAIN: Final = 86_400.0
 
 
 class Pause(NamedTuple):

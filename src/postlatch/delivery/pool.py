@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from postlatch.delivery.contract import Attempt, ConnectFailed, OutboundMessage, Target
 from postlatch.delivery.pool_jobs import Delivery, Probe
@@ -14,7 +15,7 @@ from postlatch.model.address import Address
 from postlatch.model.clock import Clock
 from postlatch.model.reply import Reply
 
-TICK = 0.5  # seconds between two looks at deadlines
+TICK: Final = 0.5  # seconds between two looks at deadlines
 
 
 class SessionPool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from postlatch.delivery.contract import Attempt, AttemptStatus, ConnectFailed, CutOff, OutboundMessage, OutboundRecipient
 from postlatch.delivery.session import Session
@@ -14,8 +15,8 @@ from postlatch.smtp.client_capabilities import Capabilities
 from postlatch.smtp.client_replies import Outcome
 from postlatch.smtp.client_transaction import Transaction
 
-_BEHIND_THE_DOT = "after the final dot"  # `Transaction.lose`
-_STATUS = {2: AttemptStatus.DELIVERED, 4: AttemptStatus.TEMPORARY, 5: AttemptStatus.PERMANENT}
+_BEHIND_THE_DOT: Final = "after the final dot"  # `Transaction.lose`
+_STATUS: Final = {2: AttemptStatus.DELIVERED, 4: AttemptStatus.TEMPORARY, 5: AttemptStatus.PERMANENT}
 
 
 class Delivery:

@@ -20,6 +20,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from postlatch.delivery.contract import ConnectFailed, Target
 from postlatch.delivery.session import Job, Session, Timeouts
@@ -30,9 +31,9 @@ from postlatch.smtp.client import ClientSession
 from postlatch.smtp.client_replies import escape
 from postlatch.smtp.client_transaction import Transaction
 
-QUEUE = 4
-PATIENCE = 0.5
-RESPITE = 60.0
+QUEUE: Final = 4
+PATIENCE: Final = 0.5
+RESPITE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from postlatch.delivery.outcomes import Ending, event, hold
 from postlatch.delivery.ports import Alert, PreparedNotice, Returns, SpoolPort, Submit
@@ -19,7 +19,7 @@ from postlatch.model.ids import format_id
 from postlatch.spool.contract import Claim, OutcomeKind
 from postlatch.store.writer import Operation, WriteFailed
 
-RETRY_SECONDS = 2.0
+RETRY_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)

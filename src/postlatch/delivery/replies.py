@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from postlatch.delivery.contract import Attempt, AttemptStatus
 from postlatch.delivery.dsn_fields import escaped
 from postlatch.spool.contract import QueuedRecipient
 
-_ENHANCED = re.compile(r"[245][0-9]{2}[ -]([245]\.[0-9]{1,3}\.[0-9]{1,3})\b")
+_ENHANCED: Final = re.compile(r"[245][0-9]{2}[ -]([245]\.[0-9]{1,3}\.[0-9]{1,3})\b")
 
-MAX_REPLY = 500  # characters (`spool.contract.Outcome`)
-BUSY = "451 4.4.5 too many messages wait for this destination"
-STOPPED = "451 4.3.2 this relay stopped during the attempt"
-NETWORK = "451 4.4.1 no host can be reached: the network of this relay seems to be down"
-BROKEN = "451 4.3.0 this relay could not make the attempt"
+MAX_REPLY: Final = 500  # characters (`spool.contract.Outcome`)
+BUSY: Final = "451 4.4.5 too many messages wait for this destination"
+STOPPED: Final = "451 4.3.2 this relay stopped during the attempt"
+NETWORK: Final = "451 4.4.1 no host can be reached: the network of this relay seems to be down"
+BROKEN: Final = "451 4.3.0 this relay could not make the attempt"
 
 
 def enhanced_of(reply: str, default: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.delivery.config import DeliveryConfig, Route
 from postlatch.delivery.hosts import LONGEST, LONGEST_OF_ROUTE
@@ -16,7 +16,7 @@ Recheck = Callable[[QueuedRecipient, StoredMessage], str | None]
 """Why a recipient's grant no longer holds (suspended account, revoked right), as a sentence for the operator; else None."""
 
 # The reasons for which mail may go to any domain. RELAY_DOMAIN is not one: it holds for its route and nothing else.
-_MAY_LEAVE = frozenset({GrantReason.ACCOUNT, GrantReason.NETWORK, GrantReason.NOTIFICATION})
+_MAY_LEAVE: Final = frozenset({GrantReason.ACCOUNT, GrantReason.NETWORK, GrantReason.NOTIFICATION})
 
 
 class UseMx(NamedTuple):
@@ -33,7 +33,7 @@ class Hold(NamedTuple):
 
 Hop = Route | UseMx
 
-_LOOPBACK = ("127.", "::1", "localhost")
+_LOOPBACK: Final = ("127.", "::1", "localhost")
 
 
 def name_of(hop: Hop) -> str:

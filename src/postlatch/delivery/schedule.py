@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
-MINUTE = 60.0
-HOUR = 3600.0
-DAY = 86_400.0
+MINUTE: Final = 60.0
+HOUR: Final = 3600.0
+DAY: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

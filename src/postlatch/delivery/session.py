@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from postlatch.delivery.contract import Body, ConnectFailed, TlsPolicy
 from postlatch.delivery.tls import is_protected
@@ -63,7 +63,7 @@ class Timeouts:
         return inf if name is None else getattr(self, name)
 
 
-_TIMEOUTS = {
+_TIMEOUTS: Final = {
     Awaits.GREETING: "greeting",
     Awaits.EHLO: "hello",
     Awaits.HELO: "hello",

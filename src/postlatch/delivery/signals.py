@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from postlatch.delivery.contract import Attempt, AttemptStatus
 from postlatch.delivery.pace import Said
 
-_GREYLIST = re.compile(r"gr[ea]y[ -]?list", re.IGNORECASE)
-_CROWDED = re.compile(
+_GREYLIST: Final = re.compile(r"gr[ea]y[ -]?list", re.IGNORECASE)
+_CROWDED: Final = re.compile(
     r"too many (?:concurrent |simultaneous |open )?(?:connections|sessions)|concurren|simultaneous", re.IGNORECASE
 )
-_TOO_FAST = re.compile(
+_TOO_FAST: Final = re.compile(
     r"rate[ -]?limit|too (?:fast|quickly)|throttl|slow(?:ing)? down|too many (?:messages|e-?mails|mails|recipients per)",
     re.IGNORECASE,
 )
-_BUSY = frozenset({"4.3.2", "4.4.5"})
+_BUSY: Final = frozenset({"4.3.2", "4.4.5"})
 
 
 def said(attempts: Sequence[Attempt]) -> Said | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.pauses import Pause, Pauses
 from postlatch.delivery.routes import Classify, Hold, Hop, Recheck, choose, name_of
 from postlatch.spool.contract import Claim, QueuedRecipient
 
-MAX_RECIPIENTS = 100  # of one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)
+MAX_RECIPIENTS: Final = 100  # of one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)
 
 
 class Sorted(NamedTuple):

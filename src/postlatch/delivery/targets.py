@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address, ip_address
 from random import Random
+from typing import Final
 
 from postlatch.delivery.cache import SharedCache
 from postlatch.delivery.config import DeliveryConfig, Route, RouteKind
@@ -18,12 +19,12 @@ from postlatch.model.dns import DnsError, Resolver
 from postlatch.model.envelope import IPAddress
 from postlatch.model.reply import Reply
 
-MAX_TARGETS = 5  # addresses tried in one attempt; the next attempt shuffles anew
-KEEP = 60.0  # seconds for which the order of a hop's targets is kept, so that its connections are used again
-_MAX_HOPS = 20_000
+MAX_TARGETS: Final = 5  # addresses tried in one attempt; the next attempt shuffles anew
+KEEP: Final = 60.0  # seconds for which the order of a hop's targets is kept, so that its connections are used again
+_MAX_HOPS: Final = 20_000
 
-ROUTE_DNS_FAILED = Reply(451, "4.4.4", "the host of the configured route has no usable address in the DNS")
-ROUTE_REFUSED = Reply(451, "4.4.6", "the configured route leads back to this host")
+ROUTE_DNS_FAILED: Final = Reply(451, "4.4.4", "the host of the configured route has no usable address in the DNS")
+ROUTE_REFUSED: Final = Reply(451, "4.4.6", "the configured route leads back to this host")
 
 
 class AllParked(Exception):

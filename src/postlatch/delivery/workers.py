@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from typing import Final
 
 from postlatch.delivery.destinations import Lane
 from postlatch.delivery.line import Line, Turns
@@ -24,8 +25,8 @@ from postlatch.model.clock import Clock
 from postlatch.spool.contract import Claim
 from postlatch.spool.priority import BULK, NORMAL, URGENT
 
-MAX_BODY_OCTETS = 64 * 1024 * 1024  # of bodies that wait in memory; the others are read again when their turn comes
-_NOT_QUEUED = -1
+MAX_BODY_OCTETS: Final = 64 * 1024 * 1024  # of bodies that wait in memory; the others are read again when their turn comes
+_NOT_QUEUED: Final = -1
 
 Attempt = Callable[[Lane, Claim], Awaitable[None]]
 

@@ -17,17 +17,17 @@ ended, in a segment of its own, and nothing can be cut out between the two.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.journal.codec import decompress
 from postlatch.model.digest import sha256
 
-SCHEMA = "postlatch.journal/1"
-START = bytes(32)
-SECONDS_A_DAY = 86_400
+SCHEMA: Final = "postlatch.journal/1"
+START: Final = bytes(32)
+SECONDS_A_DAY: Final = 86_400
 
-_BATCH_TAG = f"{SCHEMA} batch\0".encode()
-_SEGMENT_TAG = f"{SCHEMA} segment\0".encode()
+_BATCH_TAG: Final = f"{SCHEMA} batch\0".encode()
+_SEGMENT_TAG: Final = f"{SCHEMA} segment\0".encode()
 _pack_batch = struct.Struct(">8q4d").pack
 _pack_segment = struct.Struct(">6q3d").pack
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from typing import NotRequired, TypedDict
+from typing import Final, NotRequired, TypedDict
 
 # Upper bounds, inclusive. A commit waits for the disk: from a fast SSD to one that must be replaced.
-BOUNDS: Mapping[str, tuple[float, ...]] = {
+BOUNDS: Final[Mapping[str, tuple[float, ...]]] = {
     "postlatch_commit_seconds": (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
     "postlatch_commit_batch_size": (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 }

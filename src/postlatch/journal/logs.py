@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
-from typing import Any, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 
@@ -21,7 +21,7 @@ from postlatch.model.events import Event
 Style = Literal["console", "json"]
 
 # What a person must see. Every other event is `info`.
-LEVELS: Mapping[str, str] = {
+LEVELS: Final[Mapping[str, str]] = {
     "account.suspended": "warning",
     "alert.raised": "warning",
     "clock.jumped": "warning",
@@ -29,11 +29,10 @@ LEVELS: Mapping[str, str] = {
     "policy.refused": "error",
     "store.failed": "error",
 }
-_INFO = 20
-_GATHERED = 1000  # lines
-_PADDED = {level: f"{level:<7}" for level in ("debug", "info", "warning", "error", "critical")}
-_EMPTY = (None, "")  # fields that say nothing are left out of a line for people
-_BARE = re.compile(r"[A-Za-z0-9@.:/+_<>\[\]-]+")  # nothing that could be taken for a space, a quote or another field
+_INFO: Final = 20
+_GATHERED: Final = 1000  # lines
+_PADDED: Final = {level: f"{level:<7}" for level in ("debug", "info", "warning", "error", "critical")}
+_BARE: Final = re.compile(r"[A-Za-z0-9@.:/+_<>\[\]-]+")  # nothing that could be taken for a space, a quote or another field
 
 
 class _Output:
@@ -66,7 +65,22 @@ class _Output:
         except (OSError, ValueError):  # ValueError: the stream is closed
             return
 
-    debug = info = warning = error = critical = write  # what structlog calls
+    # What structlog calls.
+
+    def debug(self, line: str) -> None:
+        self.write(line)
+
+    def info(self, line: str) -> None:
+        self.write(line)
+
+    def warning(self, line: str) -> None:
+        self.write(line)
+
+    def error(self, line: str) -> None:
+        self.write(line)
+
+    def critical(self, line: str) -> None:
+        self.write(line)
 
 
 _output = _Output()
@@ -125,7 +139,9 @@ def _json_line(at: float, level: str, name: str, fields: Mapping[str, Any]) -> s
 
 def _console_line(at: float, level: str, name: str, fields: Mapping[str, Any]) -> str:
     parts = [when_exactly(at), _PADDED.get(level, level), _name(name)]
-    parts += [f"{_name(field)}={_shown(value)}" for field, value in fields.items() if value not in _EMPTY]
+    for field, value in fields.items():
+        if value is not None and value != "":  # what says nothing is left out of a line for people
+            parts.append(f"{_name(field)}={_shown(value)}")
     return " ".join(parts)
 
 
@@ -137,5 +153,18 @@ def _name(text: str) -> str:
 def _shown(value: object) -> str:
     """A value as it is if that is clear, else as JSON."""
     if isinstance(value, str):
-        return value if _BARE.fullmatch(value) else to_json(value)
-    return str(value) if type(value) is int else to_json(value)
+        return _shown_text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if type(value) is int:
+        return str(value)
+    if type(value) is float and 0.001 <= value < 1e15:  # outside, JSON's form has an exponent or is no number
+        return repr(value)
+    if type(value) is list and len(value) == 1 and isinstance(value[0], str) and _BARE.fullmatch(value[0]):
+        return f'["{value[0]}"]'  # one recipient, one grant: nearly always
+    return to_json(value)
+
+
+@lru_cache(maxsize=4096)  # listeners, clients, senders, rules, replies: most are seen again and again
+def _shown_text(text: str) -> str:
+    return text if _BARE.fullmatch(text) else to_json(text)

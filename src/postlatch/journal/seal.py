@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.journal.chain import SECONDS_A_DAY, START, Batch, Segment, batch_hash, segment_seal
 from postlatch.journal.codec import compress, pack
 from postlatch.model.clock import Clock
 from postlatch.model.events import Event
 
-_LAST_BATCH = """
+_LAST_BATCH: Final = """
 SELECT first_seq, last_seq, batch, segment, day, writer, first_at, last_at,
     segment_first_seq, segment_first_at, segment_last_at, hash, NULL, NULL
 FROM journal_batches ORDER BY first_seq DESC LIMIT 1
 """
-_INSERT_BATCH = "INSERT INTO journal_batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_LAST_SEGMENT = """
+_INSERT_BATCH: Final = "INSERT INTO journal_batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LAST_SEGMENT: Final = """
 SELECT segment, day, writer, first_seq, last_seq, last_batch, first_at, last_at, closed_at, head, seal, pruned_at
 FROM journal_segments ORDER BY segment DESC LIMIT 1
 """
-_INSERT_SEGMENT = "INSERT INTO journal_segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_SEGMENT: Final = "INSERT INTO journal_segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class _Place(NamedTuple):

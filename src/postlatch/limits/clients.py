@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.limits.limit import Limit
 from postlatch.limits.limiter import CLIENT, Charge
 from postlatch.model.envelope import IPAddress
 
-WIDE_FACTOR = 3
+WIDE_FACTOR: Final = 3
 
 
 class ClientPrefix(NamedTuple):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-SECONDS: Mapping[str, int] = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
-DAY = SECONDS["day"]
-MAX_AMOUNT = 1_000_000_000
+SECONDS: Final[Mapping[str, int]] = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+DAY: Final = SECONDS["day"]
+MAX_AMOUNT: Final = 1_000_000_000
 
-_FORM = re.compile(r"([0-9]{1,20})/([a-z]{1,10})", re.ASCII)
+_FORM: Final = re.compile(r"([0-9]{1,20})/([a-z]{1,10})", re.ASCII)
 
 
 class Limit(NamedTuple):

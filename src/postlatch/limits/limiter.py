@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from postlatch.limits.gcra import Gcra
 from postlatch.limits.limit import DAY, SECONDS, Limit
 from postlatch.limits.window import Window
 
-CLIENT = "client"
-PRUNED_AT_ONCE = 500  # keys looked at by one call of prune: a millisecond or two
+CLIENT: Final = "client"
+PRUNED_AT_ONCE: Final = 500  # keys looked at by one call of prune: a millisecond or two
 
-_UNITS = {str(seconds): seconds for seconds in SECONDS.values()}
+_UNITS: Final = {str(seconds): seconds for seconds in SECONDS.values()}
 
 _Key = tuple[str, str, str]
 _Meter = Gcra | Window
 
 
-class Charge(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Charge:
     """What one action costs one key.
 
     ``scope`` is ``account``, ``right`` or ``client``; ``key`` the login, the right's name or the client's prefix; ``kind``
@@ -29,11 +31,18 @@ class Charge(NamedTuple):
     always fits and counts nothing.
     """
 
-    scope: str
-    key: str
-    kind: str
-    limits: tuple[Limit, ...]
-    cost: int = 1
+    scope: Final[str]
+    key: Final[str]
+    kind: Final[str]
+    limits: Final[tuple[Limit, ...]]
+    cost: Final[int]
+
+    def __init__(self, scope: str, key: str, kind: str, limits: tuple[Limit, ...], cost: int = 1) -> None:
+        self.scope = scope
+        self.key = key
+        self.kind = kind
+        self.limits = limits
+        self.cost = cost
 
 
 class Reached(NamedTuple):
@@ -83,29 +92,31 @@ class Limiter:
         One call has at most one charge of a (scope, key, kind): each is judged by itself.
         """
         worst: Reached | None = None
-        for scope, key, kind, limits, cost in charges:
+        for charge in charges:
+            cost = charge.cost
             if cost < 1:
                 continue
-            cell = (self._clients if scope == CLIENT else self._cells).get((scope, key, kind))
+            cell = (self._clients if charge.scope == CLIENT else self._cells).get((charge.scope, charge.key, charge.kind))
             if cell is None:
-                meters = _make_meters(limits)
-            elif cell.limits is limits:
+                meters = _make_meters(charge.limits)
+            elif cell.limits is charge.limits:
                 meters = cell.meters
             else:
-                meters = _rebind(cell, limits)
+                meters = _rebind(cell, charge.limits)
             for meter in meters:
                 retry_at = meter.retry_at(now, cost)
                 if retry_at and (worst is None or retry_at > worst.retry_at):
                     limit = meter.limit
-                    worst = Reached(f"{scope} {kind} {limit.text}", retry_at, limit.seconds == DAY)
+                    worst = Reached(f"{charge.scope} {charge.kind} {limit.text}", retry_at, limit.seconds == DAY)
         return worst
 
     def charge(self, charges: Sequence[Charge], now: float) -> None:
         """Count them all, even past a limit: what has happened has happened."""
-        for scope, key, kind, limits, cost in charges:
+        for charge in charges:
+            cost, limits = charge.cost, charge.limits
             if cost < 1 or not limits:
                 continue
-            full_key = (scope, key, kind)
+            full_key = (charge.scope, charge.key, charge.kind)
             cell = self._touch(full_key, limits)
             for meter in cell.meters if cell.limits is limits else _rebind(cell, limits):
                 meter.add(now, cost)

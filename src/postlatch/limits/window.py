@@ -11,12 +11,13 @@ import base64
 import math
 import struct
 from itertools import pairwise
+from typing import Final
 
 from postlatch.limits.limit import Limit
 
-EXACT = 64
-COARSE = 64
-MAX_ENTRIES = EXACT + COARSE + 2
+EXACT: Final = 64
+COARSE: Final = 64
+MAX_ENTRIES: Final = EXACT + COARSE + 2
 
 WindowState = list[str | list[int]]
 

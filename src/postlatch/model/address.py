@@ -9,22 +9,23 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Final
 
 import idna
 
-MAX_LOCAL = 64  # octets, RFC 5321 section 4.5.3.1.1
-MAX_DOMAIN = 255  # octets, section 4.5.3.1.2
-MAX_PATH = 254  # octets without the angle brackets, section 4.5.3.1.3
+MAX_LOCAL: Final = 64  # octets, RFC 5321 section 4.5.3.1.1
+MAX_DOMAIN: Final = 255  # octets, section 4.5.3.1.2
+MAX_PATH: Final = 254  # octets without the angle brackets, section 4.5.3.1.3
 
-_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
-_DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*")
-_DOT_STRING_UTF8 = re.compile(rf"[{_ATEXT}\x80-\U0010ffff]+(?:\.[{_ATEXT}\x80-\U0010ffff]+)*")
-_QUOTED = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*"')
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?P<last>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)")
-_IPV6_TAG = re.compile(r"ipv6:", re.IGNORECASE)
+_ATEXT: Final = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
+_DOT_STRING: Final = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*")
+_DOT_STRING_UTF8: Final = re.compile(rf"[{_ATEXT}\x80-\U0010ffff]+(?:\.[{_ATEXT}\x80-\U0010ffff]+)*")
+_QUOTED: Final = re.compile(r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\U0010ffff]|\\[\x20-\x7e])*"')
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?P<last>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)")
+_IPV6_TAG: Final = re.compile(r"ipv6:", re.IGNORECASE)
 # Code points that IDNA processing would turn into a full stop: never treated as one (DESIGN section 4).
-_FALSE_DOTS = "\u3002\uff0e\uff61"
+_FALSE_DOTS: Final = "\u3002\uff0e\uff61"
 
 
 class AddressError(ValueError):
@@ -39,7 +40,7 @@ class AddressError(ValueError):
         self.non_ascii = non_ascii
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Address:
     """A mailbox.
 
@@ -48,9 +49,14 @@ class Address:
     ``text`` is the address exactly as it was received, for passing on. Compare mailboxes with ``key``.
     """
 
-    local: str
-    domain: str
-    text: str
+    local: Final[str]
+    domain: Final[str]
+    text: Final[str]
+
+    def __init__(self, local: str, domain: str, text: str) -> None:
+        self.local = local
+        self.domain = domain
+        self.text = text
 
     @property
     def is_literal(self) -> bool:
@@ -71,7 +77,7 @@ class Address:
         return self.text
 
 
-POSTMASTER = Address("postmaster", "", "postmaster")
+POSTMASTER: Final = Address("postmaster", "", "postmaster")
 
 
 def parse_domain(text: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
-_PIECE = 2047  # octets: from 2048 on, hashlib lets another thread run, which is worth it only for long data
-_LONG = 32 * 1024
+_PIECE: Final = 2047  # octets: from 2048 on, hashlib lets another thread run, which is worth it only for long data
+_LONG: Final = 32 * 1024
 
 
 def sha256(data: bytes) -> bytes:

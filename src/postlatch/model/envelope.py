@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from postlatch.model.address import Address
 
@@ -37,56 +38,111 @@ class GrantReason(StrEnum):
     NOTIFICATION = "NOTIFICATION"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Client:
     """The peer of a connection. IPv4-mapped IPv6 addresses are unmapped before this is made."""
 
-    address: IPAddress
-    port: int
+    address: Final[IPAddress]
+    port: Final[int]
+
+    def __init__(self, address: IPAddress, port: int) -> None:
+        self.address = address
+        self.port = port
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class SenderParams:
     """The ESMTP parameters of MAIL. ``size`` in octets, 0 if not given; ``ret`` is ``FULL``, ``HDRS`` or empty (RFC 3461)."""
 
-    size: int = 0
-    body: str = "7BIT"  # 7BIT, 8BITMIME or BINARYMIME
-    smtputf8: bool = False
-    ret: str = ""
-    envid: str = ""  # xtext as received
+    size: Final[int]
+    body: Final[str]  # 7BIT, 8BITMIME or BINARYMIME
+    smtputf8: Final[bool]
+    ret: Final[str]
+    envid: Final[str]  # xtext as received
+
+    def __init__(self, size: int = 0, body: str = "7BIT", smtputf8: bool = False, ret: str = "", envid: str = "") -> None:
+        self.size = size
+        self.body = body
+        self.smtputf8 = smtputf8
+        self.ret = ret
+        self.envid = envid
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class RecipientParams:
     """The ESMTP parameters of RCPT (RFC 3461). ``notify`` is empty if not given, else NEVER or of SUCCESS, FAILURE, DELAY."""
 
-    notify: frozenset[str] = frozenset()
-    orcpt: str = ""  # ``type;xtext`` as received
+    notify: Final[frozenset[str]]
+    orcpt: Final[str]  # ``type;xtext`` as received
+
+    def __init__(self, notify: frozenset[str] = frozenset(), orcpt: str = "") -> None:
+        self.notify = notify
+        self.orcpt = orcpt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class EnvelopeRecipient:
     """One accepted recipient, after alias expansion. ``original`` is what the client named, for DSNs."""
 
-    address: Address
-    destination: Destination
-    grant_reason: GrantReason | None
-    grant_ref: str
-    params: RecipientParams = RecipientParams()
-    original: Address | None = None
+    address: Final[Address]
+    destination: Final[Destination]
+    grant_reason: Final[GrantReason | None]
+    grant_ref: Final[str]
+    params: Final[RecipientParams]
+    original: Final[Address | None]
+
+    def __init__(
+        self,
+        address: Address,
+        destination: Destination,
+        grant_reason: GrantReason | None,
+        grant_ref: str,
+        params: RecipientParams = RecipientParams(),
+        original: Address | None = None,
+    ) -> None:
+        self.address = address
+        self.destination = destination
+        self.grant_reason = grant_reason
+        self.grant_ref = grant_ref
+        self.params = params
+        self.original = original
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Envelope:
     """What is stored beside a body. ``sender`` is None for the null reverse-path. Times are seconds since 1970, UTC."""
 
-    sender: Address | None
-    recipients: tuple[EnvelopeRecipient, ...]
-    received_at: float
-    listener: str = ""
-    role: Role | None = None
-    client: IPAddress | None = None
-    helo: str = ""
-    account: str = ""
-    params: SenderParams = field(default_factory=SenderParams)
-    header_message_id: str = ""
+    sender: Final[Address | None]
+    recipients: Final[tuple[EnvelopeRecipient, ...]]
+    received_at: Final[float]
+    listener: Final[str]
+    role: Final[Role | None]
+    client: Final[IPAddress | None]
+    helo: Final[str]
+    account: Final[str]
+    params: Final[SenderParams]
+    header_message_id: Final[str]
+
+    def __init__(
+        self,
+        sender: Address | None,
+        recipients: tuple[EnvelopeRecipient, ...],
+        received_at: float,
+        listener: str = "",
+        role: Role | None = None,
+        client: IPAddress | None = None,
+        helo: str = "",
+        account: str = "",
+        params: SenderParams = SenderParams(),
+        header_message_id: str = "",
+    ) -> None:
+        self.sender = sender
+        self.recipients = recipients
+        self.received_at = received_at
+        self.listener = listener
+        self.role = role
+        self.client = client
+        self.helo = helo
+        self.account = account
+        self.params = params
+        self.header_message_id = header_message_id

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 JsonValue = str | int | float | bool | None | list[str] | list[int] | dict[str, str]
 
-EVENTS: Mapping[str, str] = {
+EVENTS: Final[Mapping[str, str]] = {
     "relay.started": "The relay process started; `clean` says whether the last stop was.",
     "relay.stopped": "The relay drained and stopped.",
     "relay.probed": "The self-probe of a listener at start, as a stranger; `result` is `closed`, `open` or `failed`.",
@@ -58,13 +59,19 @@ EVENTS: Mapping[str, str] = {
 }
 
 
-class Event(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Event:
     """One event. ``at`` is seconds since 1970 UTC; ``fields`` hold JSON values only, attacker text already escaped by JSON.
 
     Common fields, always under these names: ``message`` (id as text), ``account``, ``client`` (IP), ``listener``, ``sender``,
     ``recipient``, ``rule``, ``reply``, ``why``, ``verdict`` (``refuse``, ``defer``), ``operator``.
     """
 
-    name: str
-    at: float
-    fields: Mapping[str, JsonValue]
+    name: Final[str]
+    at: Final[float]
+    fields: Final[Mapping[str, JsonValue]]
+
+    def __init__(self, name: str, at: float, fields: Mapping[str, JsonValue]) -> None:
+        self.name = name
+        self.at = at
+        self.fields = fields

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 
-class Header(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Header:
     """One field: ``name`` in lower case, ``value`` unfolded and stripped, both as raw bytes."""
 
-    name: bytes
-    value: bytes
+    name: Final[bytes]
+    value: Final[bytes]
+
+    def __init__(self, name: bytes, value: bytes) -> None:
+        self.name = name
+        self.value = value
 
 
 def split_headers(block: bytes) -> list[Header]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = tuple(
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple(
     high + low for high in _ALPHABET for low in _ALPHABET
 )  # ten bits at a time: an id is made several times a message
-_VALUES = {c: i for i, c in enumerate(_ALPHABET)}
-_EPOCH_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
-_SEQUENCE_BITS = 22
-LENGTH = 13
+_VALUES: Final = {c: i for i, c in enumerate(_ALPHABET)}
+_EPOCH_MS: Final = 1_735_689_600_000  # 2025-01-01T00:00:00Z
+_SEQUENCE_BITS: Final = 22
+LENGTH: Final = 13
 
 
 def format_id(number: int) -> str:

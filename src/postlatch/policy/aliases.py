@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Destination
 from postlatch.policy.snapshot import LocalDomain, Snapshot
 
-POSTMASTER = "postmaster"
-_SPECIAL = frozenset(' ()<>[]:;@\\,"')
+POSTMASTER: Final = "postmaster"
+_SPECIAL: Final = frozenset(' ()<>[]:;@\\,"')
 
 
 def base_name(name: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from postlatch.model.envelope import Destination, GrantReason
 from postlatch.model.reply import Reply
-from postlatch.model.verdict import Accept, Defer, Refuse
+from postlatch.model.verdict import Accept, Defer, Refuse, set_once
 from postlatch.policy import rules_connection, rules_message, rules_recipient, rules_sender
 from postlatch.policy.aliases import expand
 from postlatch.policy.facts import ConnectionFacts, MessageFacts, RecipientFacts, SenderFacts
@@ -29,10 +30,10 @@ __all__ = [
     "recheck",
 ]
 
-_RELAY = name_of(rules_recipient.relay)
+_RELAY: Final = name_of(rules_recipient.relay)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class AcceptRecipient:
     """RCPT is accepted. ``grant`` is None, and ``ref`` empty, only for a stranger's mail to a mailbox of ours."""
 
@@ -41,6 +42,13 @@ class AcceptRecipient:
     destination: Destination
     grant: RelayGrant | None
     ref: str
+
+    def __init__(self, rule: str, why: str, destination: Destination, grant: RelayGrant | None, ref: str) -> None:
+        set_once(self, "rule", rule)
+        set_once(self, "why", why)
+        set_once(self, "destination", destination)
+        set_once(self, "grant", grant)
+        set_once(self, "ref", ref)
 
 
 def decide_connection(facts: ConnectionFacts) -> Refuse | Defer | Accept:

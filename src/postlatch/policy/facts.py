@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Client
@@ -17,67 +18,167 @@ class LimitReached(NamedTuple):
     day_spent: bool
 
 
-class ConnectionFacts(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class ConnectionFacts:
     """Known when a client connects. ``identity`` is False behind a PROXY header of kind LOCAL or UNKNOWN."""
 
-    snapshot: Snapshot
-    listener: str
-    client: Client
-    now: float
-    banned_until: float | None
-    limit: LimitReached | None
-    identity: bool = True
+    snapshot: Final[Snapshot]
+    listener: Final[str]
+    client: Final[Client]
+    now: Final[float]
+    banned_until: Final[float | None]
+    limit: Final[LimitReached | None]
+    identity: Final[bool]
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        listener: str,
+        client: Client,
+        now: float,
+        banned_until: float | None,
+        limit: LimitReached | None,
+        identity: bool = True,
+    ) -> None:
+        self.snapshot = snapshot
+        self.listener = listener
+        self.client = client
+        self.now = now
+        self.banned_until = banned_until
+        self.limit = limit
+        self.identity = identity
 
 
-class SenderFacts(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class SenderFacts:
     """Known at MAIL. ``account`` is the authenticated login; ``sender`` None is ``<>``; ``spf`` an RFC 7208 result."""
 
-    snapshot: Snapshot
-    listener: str
-    client: Client
-    now: float
-    tls: bool
-    account: str | None
-    sender: Address | None
-    helo: str = ""
-    spf: str | None = None
-    limit: LimitReached | None = None
-    identity: bool = True
+    snapshot: Final[Snapshot]
+    listener: Final[str]
+    client: Final[Client]
+    now: Final[float]
+    tls: Final[bool]
+    account: Final[str | None]
+    sender: Final[Address | None]
+    helo: Final[str]
+    spf: Final[str | None]
+    limit: Final[LimitReached | None]
+    identity: Final[bool]
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        listener: str,
+        client: Client,
+        now: float,
+        tls: bool,
+        account: str | None,
+        sender: Address | None,
+        helo: str = "",
+        spf: str | None = None,
+        limit: LimitReached | None = None,
+        identity: bool = True,
+    ) -> None:
+        self.snapshot = snapshot
+        self.listener = listener
+        self.client = client
+        self.now = now
+        self.tls = tls
+        self.account = account
+        self.sender = sender
+        self.helo = helo
+        self.spf = spf
+        self.limit = limit
+        self.identity = identity
 
 
-class RecipientFacts(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class RecipientFacts:
     """Known at RCPT. ``transaction`` is the object that a grant is bound to, by identity.
 
     ``known`` is the call-out's answer where ``needs_callout`` is true (None: undecided), and is ignored elsewhere.
     """
 
-    snapshot: Snapshot
-    listener: str
-    client: Client
-    now: float
-    tls: bool
-    account: str | None
-    sender: Address | None
-    recipient: Address
-    transaction: object
-    known: bool | None
-    limit: LimitReached | None = None
-    identity: bool = True
+    snapshot: Final[Snapshot]
+    listener: Final[str]
+    client: Final[Client]
+    now: Final[float]
+    tls: Final[bool]
+    account: Final[str | None]
+    sender: Final[Address | None]
+    recipient: Final[Address]
+    transaction: Final[object]
+    known: Final[bool | None]
+    limit: Final[LimitReached | None]
+    identity: Final[bool]
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        listener: str,
+        client: Client,
+        now: float,
+        tls: bool,
+        account: str | None,
+        sender: Address | None,
+        recipient: Address,
+        transaction: object,
+        known: bool | None,
+        limit: LimitReached | None = None,
+        identity: bool = True,
+    ) -> None:
+        self.snapshot = snapshot
+        self.listener = listener
+        self.client = client
+        self.now = now
+        self.tls = tls
+        self.account = account
+        self.sender = sender
+        self.recipient = recipient
+        self.transaction = transaction
+        self.known = known
+        self.limit = limit
+        self.identity = identity
 
 
-class MessageFacts(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class MessageFacts:
     """Known after the final dot. ``header_from`` is None if From is absent or cannot be read; ``size`` in octets."""
 
-    snapshot: Snapshot
-    listener: str
-    client: Client
-    now: float
-    account: str | None
-    sender: Address | None
-    header_from: tuple[Address, ...] | None
-    from_count: int
-    received_count: int
-    size: int
+    snapshot: Final[Snapshot]
+    listener: Final[str]
+    client: Final[Client]
+    now: Final[float]
+    account: Final[str | None]
+    sender: Final[Address | None]
+    header_from: Final[tuple[Address, ...] | None]
+    from_count: Final[int]
+    received_count: Final[int]
+    size: Final[int]
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        listener: str,
+        client: Client,
+        now: float,
+        account: str | None,
+        sender: Address | None,
+        header_from: tuple[Address, ...] | None,
+        from_count: int,
+        received_count: int,
+        size: int,
+    ) -> None:
+        self.snapshot = snapshot
+        self.listener = listener
+        self.client = client
+        self.now = now
+        self.account = account
+        self.sender = sender
+        self.header_from = header_from
+        self.from_count = from_count
+        self.received_count = received_count
+        self.size = size
 
 
 class AnyFacts(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from postlatch.model.address import Address
 from postlatch.model.envelope import Destination
 from postlatch.policy.aliases import base_name, expand, is_postmaster
@@ -9,9 +11,9 @@ from postlatch.policy.snapshot import LocalDomain, RelayDomain, Snapshot
 
 # A local part with one of these is how relays were tricked into routing by it (AUDIT B and D); ``|`` and ``-`` at its
 # start have been taken for a program or an option by what stands behind a mail server.
-_ROUTING = frozenset("%!@:/\\")
-_LEADING = ("|", "-")
-_NEVER = ("", ".", "..")
+_ROUTING: Final = frozenset("%!@:/\\")
+_LEADING: Final = ("|", "-")
+_NEVER: Final = ("", ".", "..")
 
 
 def locate(snapshot: Snapshot, recipient: Address) -> Destination:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from postlatch.model.address import Address
 
-NULL_SENDER = "<>"
+NULL_SENDER: Final = "<>"
 
 
 def lists(patterns: AbstractSet[str], address: Address | None) -> bool:

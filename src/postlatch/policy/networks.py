@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from postlatch.model.envelope import IPAddress
 
 IPNetwork = IPv4Network | IPv6Network
 T = TypeVar("T")
 
-_MAPPED = IPv6Network("::ffff:0:0/96")
-_MAPPED_HIGH = 0xFFFF
-_LOW_32 = 0xFFFFFFFF
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_MAPPED_HIGH: Final = 0xFFFF
+_LOW_32: Final = 0xFFFFFFFF
 
 # Not reachable from the Internet: RFC 1918, RFC 4193, link-local and loopback. 100.64.0.0/10 (RFC 6598) is shared with the
 # other customers of a provider, so it counts as public here.
-_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"))) + tuple(
-    map(IPv6Network, ("fc00::/7", "fe80::/10", "::1/128"))
-)
+_PRIVATE: Final = tuple(
+    map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"))
+) + tuple(map(IPv6Network, ("fc00::/7", "fe80::/10", "::1/128")))
 
 
 def unmapped(address: IPAddress) -> IPAddress:

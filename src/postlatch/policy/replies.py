@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 from postlatch.model.reply import Reply
 from postlatch.policy.facts import LimitReached
 
-RELAY_DENIED = Reply(550, "5.7.1", "relaying denied")
-NO_RULE = Reply(550, "5.7.1", "not permitted")
-NO_RIGHT = Reply(550, "5.7.1", "this address may not send here")
-RIGHT_EXPIRED = Reply(550, "5.7.1", "the right to relay has expired")
-RIGHT_SUSPENDED = Reply(550, "5.7.1", "the right to relay is suspended")
-ROUTE_EXPIRED = Reply(550, "5.7.1", "relaying to this domain has expired")
-RECIPIENT_SCOPE = Reply(550, "5.7.1", "this right does not cover the recipient")
-AUTH_REQUIRED = Reply(530, "5.7.0", "authentication required")
-NO_ACCOUNT = Reply(550, "5.7.1", "this account may not send")
-ACCOUNT_SUSPENDED = Reply(550, "5.7.1", "this account is suspended")
-NOT_OWNED = Reply(553, "5.7.1", "the sender address does not belong to this account")
-SENDER_SCOPE = Reply(553, "5.7.1", "this right does not cover the sender address")
-FORGED_SENDER = Reply(550, "5.7.1", "our own domain may not be sent from there")
-BAD_ADDRESS = Reply(501, "5.1.3", "bad recipient address")
-UNKNOWN_USER = Reply(550, "5.1.1", "no such user here")
-UNDECIDED = Reply(451, "4.3.0", "cannot decide now, try again later")
-CHANGED = Reply(451, "4.7.1", "the permission to send has changed, try again later")
-BANNED = Reply(554, "5.7.1", "no service for this address")
-BUSY = Reply(421, "4.7.0", "too many connections, try again later")
-LOOP = Reply(554, "5.4.6", "too many hops: a mail loop")
-ONE_FROM = Reply(550, "5.7.1", "the message needs exactly one From field that can be read")
-HEADER_NOT_OWNED = Reply(553, "5.7.1", "the From field names an address that may not be sent from here")
+RELAY_DENIED: Final = Reply(550, "5.7.1", "relaying denied")
+NO_RULE: Final = Reply(550, "5.7.1", "not permitted")
+NO_RIGHT: Final = Reply(550, "5.7.1", "this address may not send here")
+RIGHT_EXPIRED: Final = Reply(550, "5.7.1", "the right to relay has expired")
+RIGHT_SUSPENDED: Final = Reply(550, "5.7.1", "the right to relay is suspended")
+ROUTE_EXPIRED: Final = Reply(550, "5.7.1", "relaying to this domain has expired")
+RECIPIENT_SCOPE: Final = Reply(550, "5.7.1", "this right does not cover the recipient")
+AUTH_REQUIRED: Final = Reply(530, "5.7.0", "authentication required")
+NO_ACCOUNT: Final = Reply(550, "5.7.1", "this account may not send")
+ACCOUNT_SUSPENDED: Final = Reply(550, "5.7.1", "this account is suspended")
+NOT_OWNED: Final = Reply(553, "5.7.1", "the sender address does not belong to this account")
+SENDER_SCOPE: Final = Reply(553, "5.7.1", "this right does not cover the sender address")
+FORGED_SENDER: Final = Reply(550, "5.7.1", "our own domain may not be sent from there")
+BAD_ADDRESS: Final = Reply(501, "5.1.3", "bad recipient address")
+UNKNOWN_USER: Final = Reply(550, "5.1.1", "no such user here")
+UNDECIDED: Final = Reply(451, "4.3.0", "cannot decide now, try again later")
+CHANGED: Final = Reply(451, "4.7.1", "the permission to send has changed, try again later")
+BANNED: Final = Reply(554, "5.7.1", "no service for this address")
+BUSY: Final = Reply(421, "4.7.0", "too many connections, try again later")
+LOOP: Final = Reply(554, "5.4.6", "too many hops: a mail loop")
+ONE_FROM: Final = Reply(550, "5.7.1", "the message needs exactly one From field that can be read")
+HEADER_NOT_OWNED: Final = Reply(553, "5.7.1", "the From field names an address that may not be sent from here")
 
 
-_LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last that RFC 3339 can write
+_LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z, the last that RFC 3339 can write
 
 
 def rfc3339(seconds: float) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Final, TypeAlias, TypeVar
 
 from postlatch.model.envelope import Destination, GrantReason
 from postlatch.model.verdict import Defer, Refuse
@@ -13,23 +14,35 @@ F = TypeVar("F")
 V = TypeVar("V")
 
 
-class Unknown(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Unknown:
     """A rule lacks a fact that it needs: the client is told to try again later, never "accept"."""
 
-    why: str
+    why: Final[str]
+
+    def __init__(self, why: str) -> None:
+        self.why = why
 
 
-class Permit(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Permit:
     """A rule would take this recipient. Only ``decide_recipient`` turns it into an acceptance, after checks of its own.
 
     ``reason`` and ``ref`` say who answers for it; both are empty only for a stranger's mail to a mailbox of ours.
     """
 
-    destination: Destination
-    reason: GrantReason | None
-    ref: str
-    rule: str
-    why: str
+    destination: Final[Destination]
+    reason: Final[GrantReason | None]
+    ref: Final[str]
+    rule: Final[str]
+    why: Final[str]
+
+    def __init__(self, destination: Destination, reason: GrantReason | None, ref: str, rule: str, why: str) -> None:
+        self.destination = destination
+        self.reason = reason
+        self.ref = ref
+        self.rule = rule
+        self.why = why
 
 
 # A rule that can only tighten has no way to say "accept"; mypy holds every rule but the last ones to it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from postlatch.model.verdict import Accept, Defer, Refuse
 from postlatch.policy import replies
 from postlatch.policy.facts import ConnectionFacts
@@ -30,5 +32,5 @@ def greeting(facts: ConnectionFacts) -> Accept:
     return Accept("greeting", f"{facts.client.address} may speak on {facts.listener}")
 
 
-TIGHTENING: tuple[Tightening[ConnectionFacts], ...] = (listener, banned, connection_limit)
-RULES: tuple[Rule[ConnectionFacts, Accept], ...] = (*TIGHTENING, greeting)
+TIGHTENING: Final[tuple[Tightening[ConnectionFacts], ...]] = (listener, banned, connection_limit)
+RULES: Final[tuple[Rule[ConnectionFacts, Accept], ...]] = (*TIGHTENING, greeting)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Client, GrantReason, Role
@@ -17,14 +18,19 @@ from postlatch.policy.rules_party import SUBMISSION_ROLES, role_of
 from postlatch.policy.rules_party import listener as known_listener
 from postlatch.policy.snapshot import Snapshot
 
-MAX_HOPS = 100  # Received fields, RFC 5321 section 6.3
+MAX_HOPS: Final = 100  # Received fields, RFC 5321 section 6.3
 
 
-class Sealed(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Sealed:
     """The header facts together with what RCPT has granted: one entry a recipient, None for a stranger's mail to us."""
 
-    header: MessageFacts
-    grants: Sequence[RelayGrant | None]
+    header: Final[MessageFacts]
+    grants: Final[Sequence[RelayGrant | None]]
+
+    def __init__(self, header: MessageFacts, grants: Sequence[RelayGrant | None]) -> None:
+        self.header = header
+        self.grants = grants
 
     @property
     def snapshot(self) -> Snapshot:
@@ -116,5 +122,5 @@ def _not_owned(rule: str, who: str, address: Address) -> Refuse:
     return Refuse(replies.HEADER_NOT_OWNED, rule, f"{who} may not send as {address.text}, which From names")
 
 
-TIGHTENING: tuple[Tightening[Sealed], ...] = (known_listener, granted, loop, one_from, header_owned, header_scope)
-RULES: tuple[Rule[Sealed, Accept], ...] = (*TIGHTENING, message)
+TIGHTENING: Final[tuple[Tightening[Sealed], ...]] = (known_listener, granted, loop, one_from, header_owned, header_scope)
+RULES: Final[tuple[Rule[Sealed, Accept], ...]] = (*TIGHTENING, message)

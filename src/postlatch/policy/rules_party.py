@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from postlatch.model.address import Address
 from postlatch.model.envelope import Role
 from postlatch.model.verdict import Defer, Refuse
@@ -11,7 +13,7 @@ from postlatch.policy.match import lists, permits
 from postlatch.policy.rules import Unknown
 from postlatch.policy.snapshot import Account, Right
 
-SUBMISSION_ROLES = (Role.SUBMISSION, Role.SUBMISSIONS)
+SUBMISSION_ROLES: Final = (Role.SUBMISSION, Role.SUBMISSIONS)
 
 
 def role_of(facts: AnyFacts) -> Role:

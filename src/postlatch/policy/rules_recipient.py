@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.model.envelope import Destination, GrantReason, Role
 from postlatch.model.verdict import Refuse
@@ -143,7 +143,7 @@ def _known(facts: RecipientFacts) -> bool | None:
     return facts.known if listed is None else listed
 
 
-TIGHTENING: tuple[Tightening[RecipientFacts], ...] = (
+TIGHTENING: Final[tuple[Tightening[RecipientFacts], ...]] = (
     address_form,
     listener,
     bare_postmaster,
@@ -156,4 +156,4 @@ TIGHTENING: tuple[Tightening[RecipientFacts], ...] = (
     recipient_known,
     limit,
 )
-RULES: tuple[Rule[RecipientFacts, Permit], ...] = (*TIGHTENING, local, relay)
+RULES: Final[tuple[Rule[RecipientFacts, Permit], ...]] = (*TIGHTENING, local, relay)

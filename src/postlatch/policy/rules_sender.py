@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from postlatch.model.envelope import Destination, Role
 from postlatch.model.verdict import Accept, Refuse
 from postlatch.policy import replies
@@ -29,7 +31,7 @@ def sender(facts: SenderFacts) -> Accept:
     return Accept("sender", f"{named(facts.sender)} may send through {facts.listener}")
 
 
-TIGHTENING: tuple[Tightening[SenderFacts], ...] = (
+TIGHTENING: Final[tuple[Tightening[SenderFacts], ...]] = (
     listener,
     authentication,
     account,
@@ -38,4 +40,4 @@ TIGHTENING: tuple[Tightening[SenderFacts], ...] = (
     own_domain,
     limit,
 )
-RULES: tuple[Rule[SenderFacts, Accept], ...] = (*TIGHTENING, sender)
+RULES: Final[tuple[Rule[SenderFacts, Accept], ...]] = (*TIGHTENING, sender)

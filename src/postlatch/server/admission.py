@@ -6,7 +6,7 @@ is left waiting in a queue holds what the next one needs.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.limits.clients import client_prefixes
 from postlatch.limits.gauge import Gauge
@@ -15,9 +15,9 @@ from postlatch.model.reply import Reply
 from postlatch.policy.replies import BUSY
 from postlatch.server.caps import Caps
 
-_NETWORK = Reply(421, "4.7.0", "too many connections from your network, try again later")
-_FULL = Reply(421, "4.3.2", "too many connections here, try again later")
-NO_DESCRIPTOR = Reply(421, "4.3.2", "out of system resources, try again later")
+_NETWORK: Final = Reply(421, "4.7.0", "too many connections from your network, try again later")
+_FULL: Final = Reply(421, "4.3.2", "too many connections here, try again later")
+NO_DESCRIPTOR: Final = Reply(421, "4.3.2", "out of system resources, try again later")
 
 
 class Shed(NamedTuple):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-DESCRIPTORS_OF_OURS = 96  # database, log, control socket, listeners, DNS, body files that are being synced, and the spare ones
-DESCRIPTORS_PER_DELIVERY = 2  # the connection, and a body file or the file in a Maildir
-CONNECTION_OCTETS = 16 * 1024  # a plaintext connection with its transaction
-TLS_OCTETS = 192 * 1024  # between 46 KB idle and 380 KB after bulk
-MEMORY_SHARE = 4  # connections and TLS sessions each get this part of the memory, mail on its way in half of that
-_LEAST_OCTETS = 8 * 1024 * 1024
+DESCRIPTORS_OF_OURS: Final = (
+    96  # database, log, control socket, listeners, DNS, body files that are being synced, and the spare ones
+)
+DESCRIPTORS_PER_DELIVERY: Final = 2  # the connection, and a body file or the file in a Maildir
+CONNECTION_OCTETS: Final = 16 * 1024  # a plaintext connection with its transaction
+TLS_OCTETS: Final = 192 * 1024  # between 46 KB idle and 380 KB after bulk
+MEMORY_SHARE: Final = 4  # connections and TLS sessions each get this part of the memory, mail on its way in half of that
+_LEAST_OCTETS: Final = 8 * 1024 * 1024
 
 
 class Machine(NamedTuple):
@@ -72,4 +74,6 @@ def _reserved(most: int, reserve: int) -> Cap:
     return Cap(most, max(1, most - most * reserve // 100))
 
 
-UNBOUNDED = derive(OverloadRules(), Machine(descriptors=1_000_000, memory=2**40), 100)  # for a server room without a machine
+UNBOUNDED: Final = derive(
+    OverloadRules(), Machine(descriptors=1_000_000, memory=2**40), 100
+)  # for a server room without a machine

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import cast
+from typing import Any, Final, cast
 
 from postlatch.limits.clients import client_prefix
 from postlatch.model.envelope import Client, Role
@@ -23,15 +24,15 @@ from postlatch.server.deadlines import Deadlines
 from postlatch.server.login import LoginHandler
 from postlatch.server.mail import MailHandler
 from postlatch.server.refusals import tell
-from postlatch.server.services import Services
+from postlatch.server.services import Services, SessionLimits
 from postlatch.server.turns import QUANTUM, STRANGER, SUBMITTER, TRUSTED
 from postlatch.server.upgrade import refused_tls, secure
 from postlatch.smtp import events as ev
 from postlatch.smtp.server import ServerConfig, ServerSession
 
-_MAX_BUFFERED = 262_144  # octets that may wait in the engine while an answer is made; beyond, reading pauses
-_UNREMARKABLE = frozenset({ev.Reason.QUIT, ev.Reason.REFUSED, ev.Reason.SHUTDOWN, ev.Reason.ANSWERED})
-_SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down; try again soon")
+_MAX_BUFFERED: Final = 262_144  # octets that may wait in the engine while an answer is made; beyond, reading pauses
+_UNREMARKABLE: Final = frozenset({ev.Reason.QUIT, ev.Reason.REFUSED, ev.Reason.SHUTDOWN, ev.Reason.ANSWERED})
+_SHUTTING_DOWN: Final = Reply(421, "4.3.2", "Shutting down; try again soon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +78,12 @@ class Connection(asyncio.Protocol):
         self.session = ServerSession(self._config())
         self.mail = MailHandler(self)
         self.login = LoginHandler(self)
-        self._handlers: dict[type, Callable[..., None]] = {
-            ev.Mail: self.mail.on_mail,
-            ev.Rcpt: self.mail.on_rcpt,
-            ev.BodyStart: self.mail.on_body_start,
-            ev.BodyChunk: self.mail.on_body_chunk,
-            ev.BodyEnd: self.mail.on_body_end,
-            ev.TransactionDropped: self.mail.on_dropped,
-            ev.AuthStart: self.login.on_start,
-            ev.AuthResponse: self.login.on_response,
-            ev.AuthCancelled: self.login.on_cancelled,
-            ev.Hello: lambda _: None,
-            ev.StartTls: self._on_starttls,
-            ev.Rejected: self._on_rejected,
-            ev.Closed: self._on_closed,
-        }
 
     def _config(self) -> ServerConfig:
         limits, port = self.services.session, self.port
-        return ServerConfig(
-            hostname=self.services.snapshot.hostname,
-            role=port.role,
-            tls_offered=port.tls is not None and not port.implicit_tls,
-            tls_active=port.implicit_tls,
-            mechanisms=port.mechanisms,
-            max_size=limits.size,
-            max_line=limits.line,
-            max_recipients=limits.recipients,
-            max_transactions=limits.transactions,
-            max_errors=self._errors(),
-            max_commands=limits.commands,
+        offered = port.tls is not None and not port.implicit_tls
+        return _engine_config(
+            self.services.snapshot.hostname, port.role, offered, port.implicit_tls, port.mechanisms, limits, self._errors()
         )
 
     def _errors(self) -> int:
@@ -167,7 +144,6 @@ class Connection(asyncio.Protocol):
         self.closing = self.lost = True
         self.mail.drop()
         self._transport = None
-        self._handlers.clear()
         del self.mail, self.login
         self._registry.discard(self)
         if self.ticket is not None:
@@ -192,10 +168,10 @@ class Connection(asyncio.Protocol):
 
     def pump(self) -> int:
         """Handle the events that are ready, as many as one turn may have, and send what the engine has to say in one write."""
-        session, handlers = self.session, self._handlers
+        session = self.session
         done = 0
         while (event := session.next_event()) is not None:
-            handlers[type(event)](event)
+            _HANDLERS[type(event)](self, event)
             done += 1
             if done >= QUANTUM and not self.closing:
                 self._wait_turn()
@@ -392,3 +368,46 @@ class Connection(asyncio.Protocol):
 def _consume(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         raise error
+
+
+# One table for all connections: bound methods of its own cost each of them 1.5 KB.
+_HANDLERS: Final[Mapping[type, Callable[[Connection, Any], None]]] = {
+    ev.Mail: lambda connection, event: connection.mail.on_mail(event),
+    ev.Rcpt: lambda connection, event: connection.mail.on_rcpt(event),
+    ev.BodyStart: lambda connection, event: connection.mail.on_body_start(event),
+    ev.BodyChunk: lambda connection, event: connection.mail.on_body_chunk(event),
+    ev.BodyEnd: lambda connection, event: connection.mail.on_body_end(event),
+    ev.TransactionDropped: lambda connection, event: connection.mail.on_dropped(event),
+    ev.AuthStart: lambda connection, event: connection.login.on_start(event),
+    ev.AuthResponse: lambda connection, event: connection.login.on_response(event),
+    ev.AuthCancelled: lambda connection, event: connection.login.on_cancelled(event),
+    ev.Hello: lambda _connection, _event: None,
+    ev.StartTls: lambda connection, event: connection._on_starttls(event),
+    ev.Rejected: lambda connection, event: connection._on_rejected(event),
+    ev.Closed: lambda connection, event: connection._on_closed(event),
+}
+
+
+@lru_cache(maxsize=64)  # sessions of one listener share it
+def _engine_config(
+    hostname: str,
+    role: Role,
+    tls_offered: bool,
+    tls_active: bool,
+    mechanisms: tuple[str, ...],
+    limits: SessionLimits,
+    errors: int,
+) -> ServerConfig:
+    return ServerConfig(
+        hostname=hostname,
+        role=role,
+        tls_offered=tls_offered,
+        tls_active=tls_active,
+        mechanisms=mechanisms,
+        max_size=limits.size,
+        max_line=limits.line,
+        max_recipients=limits.recipients,
+        max_transactions=limits.transactions,
+        max_errors=errors,
+        max_commands=limits.commands,
+    )

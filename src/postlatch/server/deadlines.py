@@ -6,12 +6,12 @@ Time runs until a *whole* command has come. A client that sends one octet every 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
-WINDOW = 30.0  # seconds over which the pace of a body is measured: an average over its whole length could be saved up
-HURRIED_WINDOW = 10.0  # under stress
-DEAF = 60.0  # seconds for a client to make room for our replies
-LINGER = 10.0  # seconds from our last words to the end of the connection, whether they were read or not
+WINDOW: Final = 30.0  # seconds over which the pace of a body is measured: an average over its whole length could be saved up
+HURRIED_WINDOW: Final = 10.0  # under stress
+DEAF: Final = 60.0  # seconds for a client to make room for our replies
+LINGER: Final = 10.0  # seconds from our last words to the end of the connection, whether they were read or not
 
 
 class Late(Enum):

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_network
+from typing import Final
 
 from postlatch.journal.codec import to_json
 from postlatch.model.events import Event, JsonValue
 
-LIMIT = 1000  # refusals a second from one prefix that are told one by one
-PREFIXES = 10_000  # watched at once, and as many wider ones
-FOLDS = 1000  # aggregates between two flushes, and as many wider ones
-SAMPLES = 3  # of an aggregate
-SAMPLE_SIZE = 500  # characters of each
+LIMIT: Final = 1000  # refusals a second from one prefix that are told one by one
+PREFIXES: Final = 10_000  # watched at once, and as many wider ones
+FOLDS: Final = 1000  # aggregates between two flushes, and as many wider ones
+SAMPLES: Final = 3  # of an aggregate
+SAMPLE_SIZE: Final = 500  # characters of each
 
 _FoldKey = tuple[str, str, str, str, str]  # prefix, listener, name of the event, verdict, rule
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-PATIENCE = 5.0  # seconds that a handshake may take while others wait; else the transport's own time-out ends it
-WAITING = 16  # times the slots: more would wait longer than clients do
-_SHARE = 4  # one client may have this part of the slots
-_SCANNED = 256  # waiting ones that are looked at for one whose client has a share left
+PATIENCE: Final = 5.0  # seconds that a handshake may take while others wait; else the transport's own time-out ends it
+WAITING: Final = 16  # times the slots: more would wait longer than clients do
+_SHARE: Final = 4  # one client may have this part of the slots
+_SCANNED: Final = 256  # waiting ones that are looked at for one whose client has a share left
 
 
 class Slot(NamedTuple):

@@ -5,26 +5,47 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from email.utils import getaddresses
+from typing import Final
 
 from postlatch.model.address import Address, AddressError, parse_address
 from postlatch.model.headers import Header, split_headers
 from postlatch.spool.priority import HeaderMarks, read_marks
 
-MAX_FROM = 8192  # octets of a From field that is read: a library that takes 5 µs an octet must not hold up everyone's mail
-MAX_HEADER = 262_144  # octets; Postfix cuts at 102,400, the largest real ones seen are about half of this
+MAX_FROM: Final = (
+    8192  # octets of a From field that is read: a library that takes 5 µs an octet must not hold up everyone's mail
+)
+MAX_HEADER: Final = 262_144  # octets; Postfix cuts at 102,400, the largest real ones seen are about half of this
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class HeaderFacts:
     """What the header says. ``header_from`` is None when a From field is absent or does not parse."""
 
-    header_from: tuple[Address, ...] | None
-    from_count: int
-    received_count: int
-    message_id: str
-    names: set[bytes]
-    eight_bit: bool
-    marks: HeaderMarks
+    header_from: Final[tuple[Address, ...] | None]
+    from_count: Final[int]
+    received_count: Final[int]
+    message_id: Final[str]
+    names: Final[set[bytes]]
+    eight_bit: Final[bool]
+    marks: Final[HeaderMarks]
+
+    def __init__(
+        self,
+        header_from: tuple[Address, ...] | None,
+        from_count: int,
+        received_count: int,
+        message_id: str,
+        names: set[bytes],
+        eight_bit: bool,
+        marks: HeaderMarks,
+    ) -> None:
+        self.header_from = header_from
+        self.from_count = from_count
+        self.received_count = received_count
+        self.message_id = message_id
+        self.names = names
+        self.eight_bit = eight_bit
+        self.marks = marks
 
 
 class HeaderCollector:
@@ -81,8 +102,8 @@ def read_facts(block: bytes) -> HeaderFacts:
 
 
 # What nearly every program writes: an address alone, or behind a display name without quoting, comments or lists.
-_WORD = r"[^<>()\",:;\\\s@]+"
-_PLAIN = re.compile(rf"[A-Za-z0-9 _'.\-]*<(?P<angle>{_WORD}@{_WORD})>|(?P<bare>{_WORD}@{_WORD})")
+_WORD: Final = r"[^<>()\",:;\\\s@]+"
+_PLAIN: Final = re.compile(rf"[A-Za-z0-9 _'.\-]*<(?P<angle>{_WORD}@{_WORD})>|(?P<bare>{_WORD}@{_WORD})")
 
 
 def _addresses(value: bytes) -> tuple[Address, ...] | None:

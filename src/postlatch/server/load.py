@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from postlatch.server.admission import Admission
 from postlatch.server.caps import UNBOUNDED, Caps, OverloadRules
@@ -12,7 +13,7 @@ from postlatch.server.handshakes import HandshakeGate
 from postlatch.server.overload import Decision, Facts, Stress, decide
 from postlatch.server.turns import Turns
 
-_STALLED = 3  # times `store_lag`: from here on strangers are not even told of it in the journal, which could not take it
+_STALLED: Final = 3  # times `store_lag`: from here on strangers are not even told of it in the journal, which could not take it
 
 
 class Load:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from postlatch.limits.limiter import Charge
 from postlatch.model.address import Address
@@ -29,10 +30,10 @@ from postlatch.store.writer import WriteFailed
 if TYPE_CHECKING:
     from postlatch.server.connection import Connection
 
-_SENDER_OK = Reply(250, "2.1.0", "Sender OK")
-_RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK")
-_HEADER_TOO_LONG = Reply(552, "5.3.4", "Message header is too long")
-_LOGIN_OVER = Reply(421, "4.7.0", "The account changed; log in again")
+_SENDER_OK: Final = Reply(250, "2.1.0", "Sender OK")
+_RECIPIENT_OK: Final = Reply(250, "2.1.5", "Recipient OK")
+_HEADER_TOO_LONG: Final = Reply(552, "5.3.4", "Message header is too long")
+_LOGIN_OVER: Final = Reply(421, "4.7.0", "The account changed; log in again")
 
 
 class MailHandler:
@@ -86,7 +87,7 @@ class MailHandler:
         if limit is None:
             return verdict
         self.limit_event(limit.name)
-        return decide_sender(facts._replace(limit=limit))
+        return decide_sender(replace(facts, limit=limit))
 
     def _sender_charges(self, sender: Address | None, now: float) -> list[Charge]:
         connection, services = self._connection, self._services
@@ -174,7 +175,7 @@ class MailHandler:
         if limit is None:
             return verdict
         self.limit_event(limit.name)
-        return decide_recipient(facts._replace(limit=limit))
+        return decide_recipient(replace(facts, limit=limit))
 
     def _is_new(self, transaction: Transaction, recipient: Address) -> bool:
         account = transaction.origin.account
@@ -293,7 +294,8 @@ class MailHandler:
         except OSError as error:
             self._commit_failed(transaction, WriteFailed(str(error), disk_full=error.errno == 28))
             return
-        self._commit(transaction)
+        if self._transaction is transaction:  # else the client has gone meanwhile, and the draft with it
+            self._commit(transaction)
 
     def _commit(self, transaction: Transaction) -> None:
         services, draft = self._services, transaction.draft
@@ -330,6 +332,7 @@ class MailHandler:
             if reason is GrantReason.NETWORK:
                 services.right_used(ref, transaction.received_at)
         services.count.inc("postlatch_messages_accepted_total", (transaction.origin.listener,))
+        transaction.forget()
         if self._transaction is transaction:
             self._transaction = None
             self._connection.session.answer(Reply(250, "2.0.0", f"queued as {format_id(draft.message_id)}"))
@@ -364,9 +367,12 @@ class MailHandler:
     def drop(self) -> None:
         """Forget the transaction; a commit that is under way goes on, since it may already be on the disk."""
         transaction, self._transaction = self._transaction, None
-        if transaction is not None and transaction.draft is not None and not transaction.committing:
+        if transaction is None or transaction.committing:
+            return
+        if transaction.draft is not None:
             transaction.draft.abort()
             self._land(transaction)
+        transaction.forget()
 
     def _land(self, transaction: Transaction) -> None:
         """It is on the disk, or nothing comes of it: it is not in flight any more."""

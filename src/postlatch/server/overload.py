@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import nsmallest
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from postlatch.server.caps import OverloadRules
 
-LATE_SECONDS = 3  # one late second is a page fault or a backup; three are a state
-CALM_SECONDS = 10.0  # all must be well for so long, or the relay would swing between the two states
-SHED_IDLE = 2.0  # seconds: who said something just now is not idle
+LATE_SECONDS: Final = 3  # one late second is a page fault or a backup; three are a state
+CALM_SECONDS: Final = 10.0  # all must be well for so long, or the relay would swing between the two states
+SHED_IDLE: Final = 2.0  # seconds: who said something just now is not idle
 
 
 class Facts(NamedTuple):

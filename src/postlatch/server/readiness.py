@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from postlatch.model.reply import Reply
 from postlatch.model.verdict import Defer
@@ -11,12 +11,12 @@ from postlatch.server.turns import TRUSTED
 if TYPE_CHECKING:
     from postlatch.server.connection import Connection
 
-UNDECIDED = Reply(451, "4.3.0", "Cannot decide now; try again later")
-NO_SPACE = Reply(452, "4.3.1", "Not enough disk space; try again later")
-_NO_MEMORY = Reply(452, "4.3.1", "Too much mail at once; try again later")
-_SLOW_DISK = Reply(451, "4.3.0", "The disk does not keep up; try again later")
-_SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down; try again soon")
-MEMORY_GONE = Reply(421, "4.3.1", "Too much mail at once; try again later")
+UNDECIDED: Final = Reply(451, "4.3.0", "Cannot decide now; try again later")
+NO_SPACE: Final = Reply(452, "4.3.1", "Not enough disk space; try again later")
+_NO_MEMORY: Final = Reply(452, "4.3.1", "Too much mail at once; try again later")
+_SLOW_DISK: Final = Reply(451, "4.3.0", "The disk does not keep up; try again later")
+_SHUTTING_DOWN: Final = Reply(421, "4.3.2", "Shutting down; try again soon")
+MEMORY_GONE: Final = Reply(421, "4.3.1", "Too much mail at once; try again later")
 
 
 def unready(connection: Connection, size: int) -> Defer | None:

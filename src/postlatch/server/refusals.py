@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final
 
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.verdict import Defer, Refuse
-from postlatch.server.floods import FloodGate
+from postlatch.server.refused import LastRefusal
 from postlatch.server.services import Services
 
-_COUNTERS = {
+_COUNTERS: Final = {
     "connection.refused": "postlatch_connections_refused_total",
     "sender.refused": "postlatch_senders_refused_total",
     "recipient.refused": "postlatch_recipients_refused_total",
     "message.refused": "postlatch_messages_refused_total",
 }
-
-
-class LastRefusal(NamedTuple):
-    """The latest refusal by one rule, for the status page. ``at`` is seconds since 1970."""
-
-    at: float
-    listener: str
-    client: str
-    why: str
-
-
-class Refusals:
-    """How often each rule has refused, and when last. Rules are names of ours, so this is bounded.
-
-    ``floods`` decides which refusals are told one by one, and holds the others until somebody flushes it.
-    """
-
-    def __init__(self) -> None:
-        self.floods = FloodGate()
-        self.counts: dict[str, int] = {}
-        self.last: dict[str, LastRefusal] = {}
-
-    def note(self, rule: str, refusal: LastRefusal) -> None:
-        """Count one."""
-        self.counts[rule] = self.counts.get(rule, 0) + 1
-        self.last[rule] = refusal
 
 
 def tell(services: Services, name: str, verdict: Refuse | Defer, facts: dict[str, JsonValue]) -> None:

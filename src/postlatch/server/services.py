@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from postlatch.accounts.authenticator import Authenticator
 from postlatch.accounts.book import AccountBook
@@ -19,10 +19,8 @@ from postlatch.model.events import Event
 from postlatch.policy.snapshot import Snapshot
 from postlatch.server.bans import BanList
 from postlatch.server.load import Load
+from postlatch.server.refused import Refusals
 from postlatch.spool.spool import Spool
-
-if TYPE_CHECKING:
-    from postlatch.server.refusals import Refusals
 
 
 class Count(Protocol):

@@ -6,8 +6,9 @@ import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import Final
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
 
 
 @lru_cache(maxsize=8)

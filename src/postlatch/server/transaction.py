@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 from postlatch.limits.limiter import Charge
 from postlatch.model.address import Address
@@ -22,27 +23,52 @@ from postlatch.spool.contract import SpoolError
 from postlatch.spool.spool import Draft
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Origin:
     """Who is sending, by which way: fixed for the length of a transaction."""
 
-    listener: str
-    role: Role
-    client: Client
-    client_text: str
-    helo: str
-    esmtp: bool
-    tls: bool
-    account: str | None
+    listener: Final[str]
+    role: Final[Role]
+    client: Final[Client]
+    client_text: Final[str]
+    helo: Final[str]
+    esmtp: Final[bool]
+    tls: Final[bool]
+    account: Final[str | None]
+
+    def __init__(
+        self,
+        listener: str,
+        role: Role,
+        client: Client,
+        client_text: str,
+        helo: str,
+        esmtp: bool,
+        tls: bool,
+        account: str | None,
+    ) -> None:
+        self.listener = listener
+        self.role = role
+        self.client = client
+        self.client_text = client_text
+        self.helo = helo
+        self.esmtp = esmtp
+        self.tls = tls
+        self.account = account
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class AcceptedRecipient:
     """One RCPT that was answered 250, with the verdict that let it in."""
 
-    address: Address
-    params: RecipientParams
-    verdict: AcceptRecipient
+    address: Final[Address]
+    params: Final[RecipientParams]
+    verdict: Final[AcceptRecipient]
+
+    def __init__(self, address: Address, params: RecipientParams, verdict: AcceptRecipient) -> None:
+        self.address = address
+        self.params = params
+        self.verdict = verdict
 
     @property
     def reason(self) -> GrantReason | None:
@@ -50,24 +76,24 @@ class AcceptedRecipient:
         return self.verdict.grant.reason if self.verdict.grant is not None else None
 
 
-@dataclass(eq=False, slots=True)
 class Transaction:
     """From MAIL to the end of DATA. Compared by identity: its grants are valid for this object alone."""
 
-    origin: Origin
-    sender: Address | None
-    params: SenderParams
-    recipients: list[AcceptedRecipient] = field(default_factory=list)
-    # Who pays for how many recipients, (reason, account or right) → count, before alias expansion.
-    payers: dict[tuple[GrantReason, str], int] = field(default_factory=dict)
-    new_recipients: list[Address] = field(default_factory=list)
-    collector: HeaderCollector = field(default_factory=HeaderCollector)
-    header: HeaderFacts | None = None
-    draft: Draft | None = None
-    committing: bool = False
-    charges: list[Charge] = field(default_factory=list)  # what it costs, as judged at its end
-    received_at: float = 0.0
-    held: Held | None = None  # what it takes of the memory for mail, from the start of its body to its end
+    def __init__(self, origin: Origin, sender: Address | None, params: SenderParams) -> None:
+        self.origin = origin
+        self.sender = sender
+        self.params = params
+        self.recipients: list[AcceptedRecipient] = []
+        # Who pays for how many recipients, (reason, account or right) → count, before alias expansion.
+        self.payers: dict[tuple[GrantReason, str], int] = {}
+        self.new_recipients: list[Address] = []
+        self.collector = HeaderCollector()
+        self.header: HeaderFacts | None = None
+        self.draft: Draft | None = None
+        self.committing = False
+        self.charges: list[Charge] = []  # what it costs, as judged at its end
+        self.received_at = 0.0
+        self.held: Held | None = None  # what it takes of the memory for mail, from the start of its body to its end
 
     def accept(self, recipient: AcceptedRecipient) -> None:
         """Take a recipient in."""
@@ -75,6 +101,10 @@ class Transaction:
         if recipient.reason is not None:
             payer = (recipient.reason, recipient.verdict.ref)
             self.payers[payer] = self.payers.get(payer, 0) + 1
+
+    def forget(self) -> None:
+        """It is over. A grant names its transaction, so without this each message is a cycle that only the collector frees."""
+        self.recipients.clear()
 
     def price(self, rules: LimitRules) -> list[Charge]:
         """What this message costs in all."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 TRUSTED, SUBMITTER, STRANGER = 0, 1, 2  # logged in or with a network right; on a submission listener; anybody else
-QUANTUM = 25  # commands (or pieces of a body) of one session, then it is somebody else's turn
-BUDGETS = (200, 100, 60)  # commands of one turn of the loop, by class: about 100 µs each
-_SLOWED = 5  # of strangers, while the disk does not keep up
+QUANTUM: Final = 25  # commands (or pieces of a body) of one session, then it is somebody else's turn
+BUDGETS: Final = (200, 100, 60)  # commands of one turn of the loop, by class: about 100 µs each
+_SLOWED: Final = 5  # of strangers, while the disk does not keep up
 
 
 class Waiting(Protocol):

@@ -7,12 +7,13 @@ disagreed about where a message ends (CVE-2023-51764, -51765, -51766, CVE-2024-2
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Final
 
-PIECE = 65536  # octets of the largest piece that a decoder gives
-_END = b"\r\n.\r\n"
-_FAULT = re.compile(rb"\x00|\r(?!\n)|(?<!\r)\n")
+PIECE: Final = 65536  # octets of the largest piece that a decoder gives
+_END: Final = b"\r\n.\r\n"
+_FAULT: Final = re.compile(rb"\x00|\r(?!\n)|(?<!\r)\n")
 
 
 def dot_stuff(data: bytes, at_line_start: bool) -> tuple[bytes, bool]:
@@ -39,11 +40,16 @@ class End(Enum):
     FAULT = 3  # not a line end, or NUL: nothing more can be trusted
 
 
-class Piece(NamedTuple):
+@dataclass(init=False, slots=True, unsafe_hash=True)
+class Piece:
     """What one step of a decoder found: content, and what ends behind it."""
 
-    data: bytes
-    end: End
+    data: Final[bytes]
+    end: Final[End]
+
+    def __init__(self, data: bytes, end: End) -> None:
+        self.data = data
+        self.end = end
 
 
 def is_clean(data: bytes) -> bool:

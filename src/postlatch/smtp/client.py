@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from postlatch.smtp.client_body import BodyFault, BodyWriter
 from postlatch.smtp.client_capabilities import Capabilities, parse_capabilities
@@ -34,7 +35,7 @@ from postlatch.smtp.client_replies import Outcome, ReplyError, WireReply, to_out
 from postlatch.smtp.client_states import TRANSITIONS, Awaits
 from postlatch.smtp.client_transaction import Transaction
 
-_MAX_AUTH_LINE = 512  # RFC 4954 section 4: a longer command must do without its initial response
+_MAX_AUTH_LINE: Final = 512  # RFC 4954 section 4: a longer command must do without its initial response
 
 
 class ClientSession:
@@ -373,8 +374,8 @@ class ClientSession:
         self._end("closed", step.awaits, None, None)
 
 
-_ALL = (-1,)
-_ACTIONS: Mapping[tuple[Awaits, int], Callable[[ClientSession, Step, WireReply], None]] = {
+_ALL: Final = (-1,)
+_ACTIONS: Final[Mapping[tuple[Awaits, int], Callable[[ClientSession, Step, WireReply], None]]] = {
     key: getattr(ClientSession, f"_{action}") for key, action in TRANSITIONS.items()
 }
 

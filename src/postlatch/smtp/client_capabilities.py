@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-_NUMBER = re.compile(r"[0-9]{1,20}")
-_LIMIT = re.compile(r"(?<![^ ])(RCPTMAX|MAILMAX)=([1-9][0-9]{0,5})(?![^ ])")  # RFC 9422 section 4
+_NUMBER: Final = re.compile(r"[0-9]{1,20}")
+_LIMIT: Final = re.compile(r"(?<![^ ])(RCPTMAX|MAILMAX)=([1-9][0-9]{0,5})(?![^ ])")  # RFC 9422 section 4
 
 
 @dataclass(frozen=True, slots=True)

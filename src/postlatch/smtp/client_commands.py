@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import Final
 
 from postlatch.model.address import Address
 from postlatch.smtp.client_capabilities import Capabilities
@@ -16,20 +17,22 @@ from postlatch.smtp.client_replies import Outcome, escape
 from postlatch.smtp.client_states import Awaits
 from postlatch.smtp.client_transaction import Recipient, Transaction
 
-_WIDE = "\xa0-\ud7ff\ue000-\U0010ffff"  # non-ASCII without C1 controls and surrogates
-_PATH = re.compile(
+_WIDE: Final = "\xa0-\ud7ff\ue000-\U0010ffff"  # non-ASCII without C1 controls and surrogates
+_PATH: Final = re.compile(
     rf'(?:[!#-;=?-~{_WIDE}]++|"(?:[ !#-\[\]-~{_WIDE}]|\\[ -~])*+")'  # a local part: no bare space, quote or angle bracket
     rf"(?:@[!#-;=?-~{_WIDE}]++)?"
 )
-_VALUE = re.compile(rf"[!-<>-~{_WIDE}]++")  # esmtp-value, RFC 5321 section 4.1.2 and RFC 6531 section 3.3
-_HOSTNAME = re.compile(r"[!-~]{1,255}")
-_MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
-_NOTIFY = ("NEVER", "SUCCESS", "FAILURE", "DELAY")
+_VALUE: Final = re.compile(rf"[!-<>-~{_WIDE}]++")  # esmtp-value, RFC 5321 section 4.1.2 and RFC 6531 section 3.3
+_HOSTNAME: Final = re.compile(r"[!-~]{1,255}")
+_MECHANISM: Final = re.compile(r"[A-Z0-9_-]{1,20}")
+_NOTIFY: Final = ("NEVER", "SUCCESS", "FAILURE", "DELAY")
 
-BAD_SENDER = Outcome(501, "5.1.7", "the sender address cannot be sent: it is no single mailbox")
-BAD_RECIPIENT = Outcome(501, "5.1.3", "the recipient address cannot be sent: it is no single mailbox")
-BAD_PARAMETER = Outcome(501, "5.6.0", "a parameter of the message cannot be sent: it holds characters that are not permitted")
-NO_SMTPUTF8 = Outcome(550, "5.6.7", "the next hop does not take internationalised addresses or headers (SMTPUTF8)")
+BAD_SENDER: Final = Outcome(501, "5.1.7", "the sender address cannot be sent: it is no single mailbox")
+BAD_RECIPIENT: Final = Outcome(501, "5.1.3", "the recipient address cannot be sent: it is no single mailbox")
+BAD_PARAMETER: Final = Outcome(
+    501, "5.6.0", "a parameter of the message cannot be sent: it holds characters that are not permitted"
+)
+NO_SMTPUTF8: Final = Outcome(550, "5.6.7", "the next hop does not take internationalised addresses or headers (SMTPUTF8)")
 
 
 class Unsendable(ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.smtp.client_replies import ReplyParser, WireReply
 from postlatch.smtp.client_states import Awaits
@@ -20,7 +20,7 @@ class Step(NamedTuple):
 
 
 Command = tuple[Step, bytes]  # what it awaits, and its line with CR LF
-NOTHING = Step(Awaits.NOTHING)
+NOTHING: Final = Step(Awaits.NOTHING)
 
 
 class Pipeline:

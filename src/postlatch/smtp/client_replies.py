@@ -7,17 +7,17 @@ one; and its text is escaped, because it ends in logs, in pages and in delivery 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.model.reply import Reply
 
-MAX_LINE = 4096  # octets with CR LF; RFC 5321 section 4.5.3.1.5 wants 512, real servers send longer ones
-MAX_LINES = 100
-MAX_TEXT = 500  # characters that are kept
+MAX_LINE: Final = 4096  # octets with CR LF; RFC 5321 section 4.5.3.1.5 wants 512, real servers send longer ones
+MAX_LINES: Final = 100
+MAX_TEXT: Final = 500  # characters that are kept
 
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n\0]*))?\r\n")
-_ENHANCED = re.compile(rb"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|\Z)")
-_UNPRINTABLE = re.compile(r"[^ -~]")
+_LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\r\n\0]*))?\r\n")
+_ENHANCED: Final = re.compile(rb"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|\Z)")
+_UNPRINTABLE: Final = re.compile(r"[^ -~]")
 
 
 class ReplyError(ValueError):

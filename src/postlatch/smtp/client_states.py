@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 
 class Awaits(StrEnum):
@@ -55,7 +56,7 @@ class Action(StrEnum):
     ENDED = "ended"
 
 
-TRANSITIONS: Mapping[tuple[Awaits, int], Action] = {
+TRANSITIONS: Final[Mapping[tuple[Awaits, int], Action]] = {
     (Awaits.GREETING, 2): Action.GREETED,
     (Awaits.GREETING, 4): Action.TURNED_AWAY,
     (Awaits.GREETING, 5): Action.TURNED_AWAY,

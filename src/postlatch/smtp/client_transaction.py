@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import RecipientParams, SenderParams
@@ -11,7 +11,7 @@ from postlatch.model.reply import Reply
 from postlatch.smtp.client_replies import Outcome, WireReply, to_outcome, to_reply
 
 # RFC 5321 section 4.5.3.1.10: 452 to RCPT after some were taken means "that many at a time", not a full disk.
-_TOO_MANY = frozenset({"4.5.3", "4.0.0"})
+_TOO_MANY: Final = frozenset({"4.5.3", "4.0.0"})
 
 
 class Recipient(Protocol):

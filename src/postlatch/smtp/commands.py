@@ -9,30 +9,31 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from postlatch.model.address import POSTMASTER, Address, AddressError, parse_address
 from postlatch.model.envelope import RecipientParams, SenderParams
 from postlatch.model.reply import Reply
 from postlatch.smtp import replies, xtext
 
-MAX_ENVID = 100  # characters, RFC 3461 section 4.4
-MAX_ORCPT = 500  # characters, RFC 3461 section 4.2
+MAX_ENVID: Final = 100  # characters, RFC 3461 section 4.4
+MAX_ORCPT: Final = 500  # characters, RFC 3461 section 4.2
 
 # The closing bracket is found by reading quoted strings, not by looking for ">": <"a>b"@example.com> is one mailbox.
 # All repetitions are possessive, so a hostile line costs one pass.
-_PATH = re.compile(r' ?<((?:[^"<>]++|"(?:[^"\\]++|\\.)*+")*+)>(?: (.*))?')
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([^=\x00-\x20\x7f-\x9f]++))?")
-_HELLO = re.compile(r"[!-~]{1,255}")
-_BDAT = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE | re.ASCII)
-_AUTH = re.compile(r"([A-Za-z0-9_-]{1,20})(?: +([!-~]+))?")
-_ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]+")
-_PRINTABLE = re.compile(r"[ -~]*")
-_UNITEXT = re.compile(r"[!-*,-<>-~\xa0-\U0010ffff]+")  # RFC 6533 section 3, utf-8-addr-unitext; controls never
+_PATH: Final = re.compile(r' ?<((?:[^"<>]++|"(?:[^"\\]++|\\.)*+")*+)>(?: (.*))?')
+_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([^=\x00-\x20\x7f-\x9f]++))?")
+_HELLO: Final = re.compile(r"[!-~]{1,255}")
+_BDAT: Final = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE | re.ASCII)
+_AUTH: Final = re.compile(r"([A-Za-z0-9_-]{1,20})(?: +([!-~]+))?")
+_ADDRESS_TYPE: Final = re.compile(r"[A-Za-z0-9-]+")
+_PRINTABLE: Final = re.compile(r"[ -~]*")
+_UNITEXT: Final = re.compile(r"[!-*,-<>-~\xa0-\U0010ffff]+")  # RFC 6533 section 3, utf-8-addr-unitext; controls never
 
-_SENDER_KEYWORDS = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"})
-_RECIPIENT_KEYWORDS = frozenset({"NOTIFY", "ORCPT"})
-_NO_SENDER_PARAMS = SenderParams()
-_NO_RECIPIENT_PARAMS = RecipientParams()
+_SENDER_KEYWORDS: Final = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"})
+_RECIPIENT_KEYWORDS: Final = frozenset({"NOTIFY", "ORCPT"})
+_NO_SENDER_PARAMS: Final = SenderParams()
+_NO_RECIPIENT_PARAMS: Final = RecipientParams()
 
 Given = Mapping[str, str]  # keyword to value, "" if there was none
 

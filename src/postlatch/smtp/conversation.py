@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 
 from postlatch.model.reply import Reply
 from postlatch.smtp import replies
@@ -35,7 +34,7 @@ class Conversation(ABC):
         self._state = State.SILENT
         self._lines = LineBuffer()
         self._out = bytearray()
-        self._events: deque[ServerEvent] = deque()
+        self._events: list[ServerEvent] = []  # one or two, so a list; an empty deque is 600 octets
         self._question: Question | None = None
         self._farewell: Reply | None = None  # to be said behind the answer to the open question
         self._esmtp = False  # greeted by EHLO
@@ -78,7 +77,7 @@ class Conversation(ABC):
         """The next event; None if octets or an answer are needed first. Nothing follows ``Closed``."""
         while not self._events and self._question is None and self._step():
             pass
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def output(self) -> bytes:
         """What is to be sent now; the next call gives only what came since."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import RecipientParams, SenderParams
@@ -35,12 +36,16 @@ class Reason(StrEnum):
     BODY_REFUSED = "body refused"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Hello:
     """EHLO or HELO was answered. ``name`` is printable ASCII of 255 characters at most, and unverified."""
 
-    name: str
-    esmtp: bool
+    name: Final[str]
+    esmtp: Final[bool]
+
+    def __init__(self, name: str, esmtp: bool) -> None:
+        self.name = name
+        self.esmtp = esmtp
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +53,26 @@ class StartTls:
     """The 220 is in ``output()``. Send it, stop reading, shake hands, call ``tls_started()``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class AuthStart:
     """Answer with ``challenge``, ``authenticated`` or a refusing ``answer``. ``mechanism`` is one of those offered."""
 
-    mechanism: str
-    initial: bytes | None
+    mechanism: Final[str]
+    initial: Final[bytes | None]
+
+    def __init__(self, mechanism: str, initial: bytes | None) -> None:
+        self.mechanism = mechanism
+        self.initial = initial
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class AuthResponse:
     """The decoded response to the last challenge. Answer as ``AuthStart``."""
 
-    data: bytes
+    data: Final[bytes]
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,63 +80,90 @@ class AuthCancelled:
     """The exchange ended without a result (``*``, or not base64) and was answered: forget it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Mail:
     """Answer it; 2xx opens the transaction. ``sender`` is None for ``<>``."""
 
-    sender: Address | None
-    params: SenderParams
+    sender: Final[Address | None]
+    params: Final[SenderParams]
+
+    def __init__(self, sender: Address | None, params: SenderParams) -> None:
+        self.sender = sender
+        self.params = params
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Rcpt:
     """Answer it; 2xx accepts the recipient."""
 
-    recipient: Address
-    params: RecipientParams
+    recipient: Final[Address]
+    params: Final[RecipientParams]
+
+    def __init__(self, recipient: Address, params: RecipientParams) -> None:
+        self.recipient = recipient
+        self.params = params
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class BodyStart:
     """Answer with ``accept_body``, or a refusing ``answer`` that also ends the transaction."""
 
-    chunking: bool
+    chunking: Final[bool]
+
+    def __init__(self, chunking: bool) -> None:
+        self.chunking = chunking
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class BodyChunk:
     """Some of the body, about 64 KiB at most, cut anywhere. Unstuffed. Lines end in CR LF; under BDAT perhaps not the last."""
 
-    data: bytes
+    data: Final[bytes]
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class BodyEnd:
     """The body is whole: ``size`` octets were given. Answer it, once for all recipients; the transaction is over either way."""
 
-    size: int
+    size: Final[int]
+
+    def __init__(self, size: int) -> None:
+        self.size = size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class TransactionDropped:
     """The open transaction is over without a message: abort what was opened for it."""
 
-    reason: Reason
+    reason: Final[Reason]
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Rejected:
     """The engine itself refused a command. ``verb`` is one that it knows, or ``?``."""
 
-    verb: str
-    reply: Reply
+    verb: Final[str]
+    reply: Final[Reply]
+
+    def __init__(self, verb: str, reply: Reply) -> None:
+        self.verb = verb
+        self.reply = reply
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True, unsafe_hash=True)
 class Closed:
     """The last event: send ``output()``, then close the connection."""
 
-    reason: Reason
+    reason: Final[Reason]
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
 
 
 Question = Mail | Rcpt | BodyStart | BodyEnd | AuthStart | AuthResponse | StartTls

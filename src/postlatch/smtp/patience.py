@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from postlatch.model.reply import Reply
 from postlatch.smtp import replies
 from postlatch.smtp.config import ServerConfig
 from postlatch.smtp.events import Reason
 
-REFUSED_RECIPIENTS_PER_ERROR = 10  # a list with dead addresses is no attack
+REFUSED_RECIPIENTS_PER_ERROR: Final = 10  # a list with dead addresses is no attack
 
 
 class Patience:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from postlatch.model.reply import Reply
 from postlatch.smtp import commands, replies
@@ -33,16 +34,16 @@ from postlatch.smtp.states import COMMAND_STATES, TABLE, Input, State, Verb
 
 __all__ = ["ServerConfig", "ServerSession"]
 
-AUTH_LINE = 12_288  # octets with CR LF, RFC 4954 section 4
+AUTH_LINE: Final = 12_288  # octets with CR LF, RFC 4954 section 4
 
-_VERBS: Mapping[bytes, Verb] = {verb.encode(): verb for verb in Verb}
-_UNIMPLEMENTED = frozenset(b"TURN ETRN ATRN SEND SAML SOML VERB XCLIENT XFORWARD".split())
-_NOT_SMTP = frozenset(b"GET POST PUT HEAD CONNECT OPTIONS DELETE PATCH TRACE PRI".split())
-_TLS_RECORD = b"\x16\x03"  # how a ClientHello begins
+_VERBS: Final[Mapping[bytes, Verb]] = {verb.encode(): verb for verb in Verb}
+_UNIMPLEMENTED: Final = frozenset(b"TURN ETRN ATRN SEND SAML SOML VERB XCLIENT XFORWARD".split())
+_NOT_SMTP: Final = frozenset(b"GET POST PUT HEAD CONNECT OPTIONS DELETE PATCH TRACE PRI".split())
+_TLS_RECORD: Final = b"\x16\x03"  # how a ClientHello begins
 # A client must wait for the reply to these: RFC 2920 section 3.1, RFC 3207 section 4, RFC 4954 section 4.
-_LAST_IN_GROUP = frozenset({Verb.EHLO, Verb.HELO, Verb.DATA, Verb.STARTTLS, Verb.AUTH})
-_TAKES_NO_ARGUMENT = frozenset({Verb.DATA, Verb.RSET, Verb.QUIT, Verb.STARTTLS})
-_MOVES_NO_MAIL = frozenset({Verb.EHLO, Verb.HELO, Verb.RSET, Verb.NOOP, Verb.VRFY, Verb.EXPN, Verb.HELP})
+_LAST_IN_GROUP: Final = frozenset({Verb.EHLO, Verb.HELO, Verb.DATA, Verb.STARTTLS, Verb.AUTH})
+_TAKES_NO_ARGUMENT: Final = frozenset({Verb.DATA, Verb.RSET, Verb.QUIT, Verb.STARTTLS})
+_MOVES_NO_MAIL: Final = frozenset({Verb.EHLO, Verb.HELO, Verb.RSET, Verb.NOOP, Verb.VRFY, Verb.EXPN, Verb.HELP})
 
 
 class ServerSession(MailIntake):
@@ -263,13 +264,13 @@ class ServerSession(MailIntake):
         self._close(Reason.QUIT, replies.BYE)
 
 
-_PLAIN: Mapping[Verb, Reply] = {
+_PLAIN: Final[Mapping[Verb, Reply]] = {
     Verb.RSET: replies.OK,
     Verb.NOOP: replies.OK,
     Verb.VRFY: replies.CANNOT_VERIFY,
     Verb.HELP: replies.HELP,
 }
-_HANDLERS: Mapping[Verb, Callable[[ServerSession, Verb, str], None]] = {
+_HANDLERS: Final[Mapping[Verb, Callable[[ServerSession, Verb, str], None]]] = {
     Verb.EHLO: ServerSession._hello,
     Verb.HELO: ServerSession._hello,
     Verb.STARTTLS: ServerSession._starttls,
@@ -281,7 +282,7 @@ _HANDLERS: Mapping[Verb, Callable[[ServerSession, Verb, str], None]] = {
     Verb.QUIT: ServerSession._quit,
     **dict.fromkeys(_PLAIN, ServerSession._plain),
 }
-_READERS: Mapping[State, Callable[[ServerSession], bool]] = {  # in the other states nothing is read
+_READERS: Final[Mapping[State, Callable[[ServerSession], bool]]] = {  # in the other states nothing is read
     **dict.fromkeys(COMMAND_STATES, ServerSession._read_command),
     State.DATA: ServerSession._read_data,
     State.CHUNK: ServerSession._read_chunk,

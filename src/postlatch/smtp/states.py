@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from postlatch.model.reply import Reply
 from postlatch.smtp import replies
@@ -82,7 +83,7 @@ def _row(state: State, steps: Row, *, reset: State = State.READY) -> Row:
     return {**everywhere, **steps}
 
 
-TABLE: Mapping[State, Row] = {
+TABLE: Final[Mapping[State, Row]] = {
     State.SILENT: {Input.GREETED: State.START},
     State.START: _row(
         State.START,
@@ -163,7 +164,7 @@ TABLE: Mapping[State, Row] = {
     State.CLOSED: {},
 }
 
-COMMAND_STATES = frozenset(state for state, row in TABLE.items() if Verb.QUIT in row)
+COMMAND_STATES: Final = frozenset(state for state, row in TABLE.items() if Verb.QUIT in row)
 
 
 def diagram() -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*+")
-_HEXCHAR = re.compile(rb"\+([0-9A-F]{2})")
-_PLAIN = frozenset(range(0x21, 0x7F)) - {ord("+"), ord("=")}
+_XTEXT: Final = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*+")
+_HEXCHAR: Final = re.compile(rb"\+([0-9A-F]{2})")
+_PLAIN: Final = frozenset(range(0x21, 0x7F)) - {ord("+"), ord("=")}
 
 
 def encode(text: str) -> str:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from postlatch.spool.contract import Claim, Outcome, OutcomeKind, QueuedRecipient, SpoolError
 from postlatch.spool.priority import BULK, NORMAL, URGENT, Shares
@@ -19,40 +20,40 @@ from postlatch.store.files import body_path
 from postlatch.store.merging import parts
 from postlatch.store.writer import Operation
 
-PURGE_RECIPIENTS = 5_000  # one step forgets no more messages beyond so many
-CLAIM_RECIPIENTS = 5_000  # one operation claims no more messages beyond so many: a message may have a thousand
+PURGE_RECIPIENTS: Final = 5_000  # one step forgets no more messages beyond so many
+CLAIM_RECIPIENTS: Final = 5_000  # one operation claims no more messages beyond so many: a message may have a thousand
 
 # Read along the index only as far as needed, the backlog may be a million rows; and as one value, because each row that
 # Python takes gives the interpreter up and asks for it again.
-_DUE = """
+_DUE: Final = """
 SELECT json_group_array(message) FROM (
   SELECT DISTINCT message FROM recipients WHERE priority = ? AND due <= ? ORDER BY due LIMIT ?
 )
 """
 # The plus keeps SQLite from the index of due times: it is a few rows of a few messages that are wanted.
-_CLAIM = f"""
+_CLAIM: Final = f"""
 UPDATE recipients SET due = NULL WHERE message IN ({{}}) AND +due <= ? RETURNING message, {RECIPIENT_COLUMNS}
 """  # noqa: S608 - a constant
 # What a claim has, or had when its process ended: these conditions are those of the index `recipients_at_hand`.
-IN_HAND = "due IS NULL AND finished_at IS NULL AND state IN ('queued', 'deferred')"
+IN_HAND: Final = "due IS NULL AND finished_at IS NULL AND state IN ('queued', 'deferred')"
 # A row that no claim has (any more) is left alone: an outcome may be recorded twice when a commit's fate was unknown.
-_FINISH = """
+_FINISH: Final = """
 UPDATE recipients SET state = o.column1, due = nullif(o.column2, 0.0), finished_at = nullif(o.column3, 0.0),
   attempts = attempts + 1, last_reply = o.column4, last_remote = o.column5, warned = max(warned, o.column6)
 FROM (VALUES {}) AS o
 WHERE message = o.column7 AND number = o.column8 AND due IS NULL AND state IN ('queued', 'deferred')
 """
-_FINISH_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
-_CLOSE = """
+_FINISH_VALUES: Final = "(?, ?, ?, ?, ?, ?, ?, ?)"
+_CLOSE: Final = """
 UPDATE messages SET finished_at = ? WHERE id IN ({}) AND finished_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM recipients WHERE message = messages.id AND finished_at IS NULL)
 """
-_DROP_CLOSED_BODIES = """
+_DROP_CLOSED_BODIES: Final = """
 DELETE FROM bodies WHERE message IN (SELECT id FROM messages WHERE id IN ({}) AND finished_at IS NOT NULL)
 """
-_DROP_BODIES = "DELETE FROM bodies WHERE message IN ({}) RETURNING message"
-_GIVE_BACK = f"UPDATE recipients SET due = ? WHERE message = ? AND number = ? AND {IN_HAND}"  # noqa: S608 - a constant
-_HOLD_ORPHANS = """
+_DROP_BODIES: Final = "DELETE FROM bodies WHERE message IN ({}) RETURNING message"
+_GIVE_BACK: Final = f"UPDATE recipients SET due = ? WHERE message = ? AND number = ? AND {IN_HAND}"  # noqa: S608 - a constant
+_HOLD_ORPHANS: Final = """
 UPDATE recipients SET state = 'held', last_reply = 'the database has lost this message'
 WHERE message = ? AND due IS NULL AND state IN ('queued', 'deferred')
 """
@@ -118,7 +119,7 @@ def finish(claim: Claim, outcomes: Sequence[Outcome], now: float, bodies: Path) 
     return _Finish(message_id, rows, now, bodies, inline=claim.body is not None)
 
 
-_FINISHED_AT = 2
+_FINISHED_AT: Final = 2
 
 
 class _Finish:

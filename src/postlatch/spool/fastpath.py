@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
+from typing import Final
 
 from postlatch.spool.contract import Claim
 from postlatch.spool.priority import Shares
 
-RECIPIENT_WEIGHT = 512  # octets of memory that a recipient counts for, beside its message's body
-WAITING_MESSAGES = 10_000  # beyond either bound, memory is worth more than a SELECT
-WAITING_OCTETS = 64 * 1024 * 1024
+RECIPIENT_WEIGHT: Final = 512  # octets of memory that a recipient counts for, beside its message's body
+WAITING_MESSAGES: Final = 10_000  # beyond either bound, memory is worth more than a SELECT
+WAITING_OCTETS: Final = 64 * 1024 * 1024
 
 
 class FastPath:

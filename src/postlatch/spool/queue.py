@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from postlatch.model.ids import format_id, parse_id
 from postlatch.spool.claims import IN_HAND
@@ -17,20 +17,20 @@ from postlatch.spool.priority import NAMES
 from postlatch.spool.rows import load_message
 from postlatch.store.files import body_path
 
-MAX_HEADER = 64 * 1024  # octets that `header` returns at most
+MAX_HEADER: Final = 64 * 1024  # octets that `header` returns at most
 
 # ``active`` is not stored: it is what a row without a due time is while it is neither held nor final.
-_STATE = "CASE WHEN r.due IS NULL AND r.state IN ('queued', 'deferred') THEN 'active' ELSE r.state END"
-_COLUMNS = f"""
+_STATE: Final = "CASE WHEN r.due IS NULL AND r.state IN ('queued', 'deferred') THEN 'active' ELSE r.state END"
+_COLUMNS: Final = f"""
 SELECT m.id, r.number, r.address, m.sender, {_STATE}, r.attempts, r.due, r.last_reply, r.grant_reason, m.size,
   m.account, m.received_at, r.grant_ref, r.destination, r.last_remote, r.possible_duplicate, r.finished_at, m.priority
 """
-_SELECT = f"{_COLUMNS} FROM messages m CROSS JOIN recipients r ON r.message = m.id"
-_ORDER = "ORDER BY m.id, r.number LIMIT ?"
+_SELECT: Final = f"{_COLUMNS} FROM messages m CROSS JOIN recipients r ON r.message = m.id"
+_ORDER: Final = "ORDER BY m.id, r.number LIMIT ?"
 # By way of the index of what waits for no time, for who asks only for that: the rest of the queue is not looked at.
-_SELECT_AT_HAND = f"{_COLUMNS} FROM recipients r CROSS JOIN messages m ON m.id = r.message"
-_AT_HAND = "r.due IS NULL AND r.finished_at IS NULL"
-_ORDER_AT_HAND = "ORDER BY r.message, r.number LIMIT ?"
+_SELECT_AT_HAND: Final = f"{_COLUMNS} FROM recipients r CROSS JOIN messages m ON m.id = r.message"
+_AT_HAND: Final = "r.due IS NULL AND r.finished_at IS NULL"
+_ORDER_AT_HAND: Final = "ORDER BY r.message, r.number LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ def parse_queue_id(text: str) -> tuple[int, int | None]:
     return message_id, int(number)
 
 
-OPEN_STATES = (RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.ACTIVE, RecipientState.HELD)
-WINDOW = 5000  # messages, or held recipients, that one page looks at
-_LAST = 999_999_999  # beyond every recipient's number
+OPEN_STATES: Final = (RecipientState.QUEUED, RecipientState.DEFERRED, RecipientState.ACTIVE, RecipientState.HELD)
+WINDOW: Final = 5000  # messages, or held recipients, that one page looks at
+_LAST: Final = 999_999_999  # beyond every recipient's number
 
 
 class Page(NamedTuple):

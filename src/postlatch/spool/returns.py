@@ -8,23 +8,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postlatch.spool.contract import Claim, Outcome
 from postlatch.store.writer import Operation
 
 # As for an outcome: a row that no claim has (any more) is left alone.
-_PUT_BACK = """
+_PUT_BACK: Final = """
 UPDATE recipients SET due = ?, last_reply = ?, warned = max(warned, ?)
 WHERE message = ? AND number = ? AND due IS NULL AND (state = 'queued' OR state = 'deferred')
 """
-_DOUBT = "UPDATE recipients SET possible_duplicate = 1 WHERE message = ? AND number = ?"
-_OPEN = "SELECT id FROM messages WHERE finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
-_WAKE = """
+_DOUBT: Final = "UPDATE recipients SET possible_duplicate = 1 WHERE message = ? AND number = ?"
+_OPEN: Final = "SELECT id FROM messages WHERE finished_at IS NULL AND id > ? ORDER BY id LIMIT ?"
+_WAKE: Final = """
 UPDATE recipients SET due = ? + (message + number * 7) % 1000 / 1000.0 * ?
 WHERE message = ? AND due > ? AND last_reply = ?
 """
-_BY_DOMAIN = """
+_BY_DOMAIN: Final = """
 SELECT domain, count(*), min(due), max(last_reply) FROM (
   SELECT domain, due, last_reply FROM recipients WHERE due IS NOT NULL LIMIT ?
 ) GROUP BY domain

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
-LARGEST = 32  # rows in one statement; SQLite permits 32,766 parameters, and the widest row has 22
+LARGEST: Final = 32  # rows in one statement; SQLite permits 32,766 parameters, and the widest row has 22
 
 
 def run_together(connection: sqlite3.Connection, batch: Sequence[Sequence[Callable[..., Any]]]) -> list[list[Any]]:

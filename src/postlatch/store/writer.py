@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from postlatch.model.events import Event
 from postlatch.store.database import StoreError
@@ -25,9 +25,9 @@ T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 Seal = Callable[[sqlite3.Connection, Sequence[Event]], None]
 
-BATCH_SUBMISSIONS = 500
-BATCH_OCTETS = 16 * 1024 * 1024
-LOOSE_EVENTS = 10_000  # kept while the disk does not take them
+BATCH_SUBMISSIONS: Final = 500
+BATCH_OCTETS: Final = 16 * 1024 * 1024
+LOOSE_EVENTS: Final = 10_000  # kept while the disk does not take them
 
 
 class WriteFailed(Exception):

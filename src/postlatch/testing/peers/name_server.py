@@ -29,7 +29,8 @@ class NameServer:
     """``with NameServer({"example.org": {"MX": ["10 mx.example.org."]}}) as server``: it answers on ``server.port``.
 
     An absent name is NXDOMAIN, an absent type is no data; the texts SERVFAIL and REFUSED are that answer, TIMEOUT is none; a
-    CNAME is followed. The ``zone`` may be changed while it runs. ``questions`` lists what was asked: names (no final dot), types.
+    CNAME is followed. The ``zone`` may be changed while it runs. ``questions`` lists what was asked: names (no final dot) and
+    types.
     """
 
     def __init__(self, zone: Mapping[str, Mapping[str, Any]], address: str = "127.0.0.1", port: int = 0) -> None:
