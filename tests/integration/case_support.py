@@ -70,7 +70,7 @@ def networks() -> Iterator[Networks]:
             with network.inside():  # where they start, their threads are, and so is what these connect to
                 sinks.append(stack.enter_context(RecordingSink()))
                 witnesses.append(stack.enter_context(FaultProxy(sinks[-1].port, listen=("::", 25))))
-        yield Networks(here, there, *witnesses, sinks[-1])
+        yield Networks(here, there, witnesses[0], witnesses[1], sinks[1])
 
 
 def relayed(relay: RunningRelay, token: str, recipient: str, sender: str = ACCOUNT) -> str:

@@ -193,7 +193,7 @@ def test_a_store_that_is_taken_away_under_a_running_relay_accepts_nothing_more(r
     """
     kept = queue_id(answer(relay, "kept", CAROL))
     database, moved = relay.data / "postlatch.db", relay.data / "moved.db"
-    os.link(database, moved)
+    moved.hardlink_to(database)
     if how == "replaced":
         copy = relay.data / "copy.db"
         shutil.copyfile(database, copy)

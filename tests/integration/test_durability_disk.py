@@ -122,7 +122,6 @@ def test_without_inodes_large_mail_is_a_452_and_mailboxes_wait(tmp_path: Path) -
             assert submit(session, "large", STRANGER, CAROL, body).startswith("250")
 
 
-@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit (util-linux) is not installed")
 def _greeting(stack: contextlib.ExitStack, port: int) -> bytes:
     """The first octets that a client gets; none if it is turned away, or left waiting in the kernel's backlog."""
     client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=1))
@@ -132,6 +131,7 @@ def _greeting(stack: contextlib.ExitStack, port: int) -> bytes:
         return b""
 
 
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit (util-linux) is not installed")
 def test_without_file_descriptors_clients_are_turned_away_and_served_later(tmp_path: Path) -> None:
     relay = RunningRelay(tmp_path, with_ports(SAFE)[0])
     relay.start(prefix=("prlimit", "--nofile=70:70"))

@@ -29,6 +29,7 @@ from postlatch.testing.running import RunningRelay
 
 LOCAL = "bob@example.com"
 FOREIGN = "someone@elsewhere.example"
+MOMENTS = ("under_load", "in_delivery", "while_starting")
 _LARGE = 300_000  # octets: kept in a file of its own
 _SUBJECT = re.compile(rb"^Subject: (\S+)", re.MULTILINE)
 
@@ -161,10 +162,16 @@ class Recipient(NamedTuple):
 
 @dataclass(slots=True)
 class Ledger:
-    """What became of every (message, recipient) that was answered 250. ``restarts`` are seconds until it served again."""
+    """What became of every (message, recipient) that was answered 250.
+
+    ``restarts`` are seconds until it served again, ``kills`` counts the kills by what it was about, ``dots_in_flight`` the
+    deliveries that the next hop had taken at a kill and the relay had not recorded: so many may arrive twice, and no more.
+    """
 
     recipients: list[Recipient] = field(default_factory=list)
     restarts: list[float] = field(default_factory=list)
+    kills: Counter[str] = field(default_factory=Counter)
+    dots_in_flight: int = 0
 
     def count(self, state: str) -> int:
         """Recipients in one state."""
@@ -181,10 +188,16 @@ class Ledger:
         """Delivered more than once."""
         return [recipient for recipient in self.recipients if recipient.seen > 1]
 
+    @property
+    def good(self) -> bool:
+        """Nothing lost; what arrived twice was on its way at a kill, and says so."""
+        flagged = all(recipient.flagged for recipient in self.duplicates)
+        return not self.lost and flagged and len(self.duplicates) <= self.dots_in_flight
+
     def summary(self) -> dict[str, float]:
         """The figures."""
         return {
-            "cycles": len(self.restarts),
+            "cycles": self.kills.total(),
             "acknowledged": len(self.recipients),
             "delivered": sum(recipient.seen > 0 for recipient in self.recipients),
             "queued": self.count("queued") + self.count("deferred"),
@@ -193,33 +206,69 @@ class Ledger:
             "lost": len(self.lost),
             "duplicates": len(self.duplicates),
             "duplicates_flagged": sum(recipient.flagged for recipient in self.duplicates),
+            "dots_in_flight": self.dots_in_flight,
+            **{f"killed_{what}": self.kills[what] for what in MOMENTS},
             "slowest_restart_seconds": round(max(self.restarts, default=0.0), 2),
         }
 
 
 def run_cycles(folder: Path, cycles: int, dice: random.Random) -> Ledger:
     """Kill a relay ``cycles`` times under load (kill -9, all of it), let it come to rest, and draw up the ledger."""
-    ledger, port = Ledger(), _steady_port(dice)
+    port = _steady_port(dice)
     with RecordingSink() as sink:
         config = _CONFIG.replace("RELAY", str(port)).replace("SINK", str(sink.port))
-        relay = RunningRelay(folder, config, certificate=False)
-        relay.start()
+        run = _Run(RunningRelay(folder, config, certificate=False), sink, dice)
+        run.relay.start()
         try:
             with Load(port) as load:
-                for _ in range(cycles):
-                    _wait_for_mail(load)
-                    time.sleep(dice.uniform(0, 0.6))
-                    relay.kill()
-                    began = time.monotonic()
-                    relay.start()
-                    ledger.restarts.append(time.monotonic() - began)
-            database = relay.data / "postlatch.db"
+                while run.ledger.kills.total() < cycles:
+                    run.cycle(load, dice.choice(MOMENTS))
+            database = run.relay.data / "postlatch.db"
             with contextlib.suppress(TimeoutError):  # what still waits is in the ledger as queued
                 wait_until(lambda: not _unfinished(database), 30, "the queue to empty")
         finally:
-            relay.stop()
-        ledger.recipients = _recipients(load.acknowledged, database, _in_maildir(relay), Counter(sink.subjects))
-    return ledger
+            run.relay.stop()
+        run.ledger.recipients = _recipients(load.acknowledged, database, _in_maildir(run.relay), Counter(sink.subjects))
+    return run.ledger
+
+
+class _Run:
+    """A relay that runs, and how it is killed."""
+
+    def __init__(self, relay: RunningRelay, sink: RecordingSink, dice: random.Random) -> None:
+        self.relay = relay
+        self.ledger = Ledger()
+        self._sink = sink
+        self._dice = dice
+
+    def cycle(self, load: Load, moment: str) -> None:
+        """Kill it once, at such a moment, and start it."""
+        _wait_for_mail(load)
+        if moment == "under_load":
+            time.sleep(self._dice.uniform(0, 0.6))
+        elif moment == "in_delivery":
+            before = len(self._sink.subjects)
+            wait_until(lambda: len(self._sink.subjects) > before, 20, "a delivery")
+        else:
+            self._kill("under_load")
+            self._begin_to_start()
+        self._kill(moment)
+        began = time.monotonic()
+        self.relay.start()
+        self.ledger.restarts.append(time.monotonic() - began)
+
+    def _begin_to_start(self) -> None:
+        """Start it and wait for no answer: it is somewhere between its first line and its first delivery, or just ready."""
+        usual = max(self.ledger.restarts, default=2.0)
+        self.relay.launch()
+        time.sleep(self._dice.uniform(0, min(usual, 3.0)))
+
+    def _kill(self, moment: str) -> None:
+        self.relay.kill()
+        self.ledger.kills[moment] += 1
+        wait_until(self._sink.at_rest, 20, "the sink to read what was on its way")
+        recorded = _delivered(self.relay.data / "postlatch.db")
+        self.ledger.dots_in_flight += max(0, len(set(self._sink.subjects)) - recorded)
 
 
 def _steady_port(dice: random.Random) -> int:
@@ -240,6 +289,13 @@ def _unfinished(database: Path) -> bool:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
         sql = "SELECT EXISTS (SELECT 1 FROM recipients WHERE state IN ('queued', 'deferred'))"
         return bool(connection.execute(sql).fetchone()[0])
+
+
+def _delivered(database: Path) -> int:
+    """Recipients at the next hop that are recorded as delivered."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
+        sql = "SELECT count(*) FROM recipients WHERE address = ? AND state = 'delivered'"
+        return int(connection.execute(sql, (FOREIGN,)).fetchone()[0])
 
 
 def _in_maildir(relay: RunningRelay) -> Counter[str]:

@@ -106,9 +106,8 @@ class RunningRelay:
 
     def start(self, seconds: float = 30, prefix: tuple[str, ...] = ()) -> Self:
         """Start ``serve`` and wait for its ready line. ``prefix`` goes before the command (strace, unshare)."""
-        command = [*prefix, sys.executable, "-m", "postlatch", "--config", str(self.config), "serve"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder)
+        self.launch(prefix)
+        assert self.process is not None
         assert self.process.stdout is not None
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -123,6 +122,12 @@ class RunningRelay:
         status = self.process.poll()
         end(self.process)
         raise RuntimeError(f"serve did not become ready (status {status}): {self.read_log()}")
+
+    def launch(self, prefix: tuple[str, ...] = ()) -> None:
+        """Start ``serve`` and wait for nothing."""
+        command = [*prefix, sys.executable, "-m", "postlatch", "--config", str(self.config), "serve"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder)
 
     def _note(self, line: str) -> None:
         self.addresses = {}
@@ -186,6 +191,7 @@ class RunningRelay:
     def kill(self) -> None:
         """kill -9 of the supervisor and of its children, at once: a power cut as far as the programs can tell."""
         assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)  # or it could start one more child behind our back
         children = self.children().values()
         self.process.kill()
         for pid in children:

@@ -15,6 +15,8 @@ class RecordingSink:
     def __init__(self) -> None:
         self.subjects: list[str] = []
         self.answer = "250 2.0.0 taken"
+        self._open = 0
+        self._lock = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = int(self._server.getsockname()[1])
 
@@ -32,9 +34,22 @@ class RecordingSink:
             while True:
                 connection, _ = self._server.accept()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with self._lock:
+                    self._open += 1
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
+    def at_rest(self) -> bool:
+        """No client is connected, and all that they said is read."""
+        return self._open == 0
+
     def _serve(self, connection: socket.socket) -> None:
+        try:
+            self._talk(connection)
+        finally:
+            with self._lock:
+                self._open -= 1
+
+    def _talk(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection, connection.makefile("rwb") as stream:
             _say(stream, "220 sink.example ESMTP")
             while line := stream.readline():
