@@ -34,7 +34,7 @@ _RECIPIENTS = (parse_address("bob@example.org"), parse_address('"b>\\"x"@example
 def one_input(data: bytes) -> None:
     """One input."""
     bits, message = Bits(data[:DECISIONS]), data[DECISIONS:]
-    began = time.monotonic()
+    began = time.thread_time()  # of this thread: how busy the machine is decides nothing
     whole, cut = collected([message]), collected(pieces(message, bits))
     assert whole == cut
     block = whole[0]
@@ -46,7 +46,7 @@ def one_input(data: bytes) -> None:
     own_hops(header, "mx.example.com")
     was_delivered_to(header, _SENDER)
     check(report(bits, message, header))
-    assert time.monotonic() - began < SLOW
+    assert time.thread_time() - began < SLOW
 
 
 def collected(parts: list[bytes]) -> tuple[bytes, bytes, bool]:

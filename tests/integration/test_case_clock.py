@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import smtplib
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from case_support import tool
@@ -15,8 +17,10 @@ SHIM = Path(__file__).with_name("clock_shim.c")
 
 
 def accepts(relay: RunningRelay, token: str) -> bool:
-    with client(relay.port("mx")) as session:
+    """The reserves of a client's limits begin anew when time goes back: for a moment it may hear 421."""
+    with suppress(smtplib.SMTPException, OSError), client(relay.port("mx")) as session:
         return submit(session, token, STRANGER, BOB).startswith("250")
+    return False
 
 
 def test_a_clock_that_is_set_back_is_on_record_alerts_and_stops_no_mail(tmp_path: Path) -> None:
@@ -33,14 +37,15 @@ def test_a_clock_that_is_set_back_is_on_record_alerts_and_stops_no_mail(tmp_path
     relay.start(prefix=moved)
     try:
         assert accepts(relay, "now")
+        eventually(lambda: len(events(relay, "relay.probed")) == 3, "the start to be over", 30)
         shift.write_text("-7200")
         eventually(lambda: len(events(relay, "clock.jumped")) == 1, "the jump to be noticed", 60)
         assert told(relay, "the system clock jumped")
-        assert accepts(relay, "two hours ago")
+        eventually(lambda: accepts(relay, "two hours ago"), "limits of before to be over", 30)
         relay.stop()
         shift.write_text("-86400")
         relay.start(prefix=moved)
-        assert accepts(relay, "yesterday")
+        eventually(lambda: accepts(relay, "yesterday"), "limits of before to be over", 30)
         wait_until(lambda: all(holds(relay, BOB, token) for token in ("now", "two hours ago", "yesterday")), 30, "the mail")
         first, second = events(relay, "clock.jumped")
         assert -7300 < first["seconds"] < -7100

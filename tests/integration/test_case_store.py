@@ -87,6 +87,7 @@ def test_one_failed_sync_is_a_451_though_the_next_one_would_have_succeeded(relay
     assert [event["event"] for event in events(relay, "store")] == ["store.failed", "store.recovered"]
     relay.kill()
     relay.start()
+    assert relay.run("queue", "retry").returncode in {0, 1}  # a mailbox, too, may have met the error, and waits for minutes
     wait_until(lambda: holds(relay, BOB, "before") and holds(relay, BOB, "after"), 30, "both")
 
 
@@ -240,7 +241,7 @@ def test_a_flipped_page_anywhere_keeps_its_queue_or_does_not_start(tmp_path: Pat
     except RuntimeError:
         assert relay.process is not None
         assert relay.process.returncode == 2, relay.read_log()[begun:]
-        assert str(database) in relay.read_log()[begun:]
+        assert "postlatch salvage" in relay.read_log()[begun:]
         assert database.read_bytes() == bytes(content)
         return
     try:

@@ -34,7 +34,7 @@ FAULTS = {
     "injected": Fault(Harm.INJECT, behind=b"220 2.0.0 go ahead\r\n", data=b"250-hop.example\r\n250 AUTH PLAIN\r\n"),
     "one-octet": Fault(Harm.INJECT, behind=b"220 2.0.0 go ahead\r\n", data=b"2"),
     "cut": Fault(Harm.CUT, behind=b"220 2.0.0 go ahead\r\n"),
-    "garbled": Fault(Harm.INJECT, behind=b"220 2.0.0 go ahead\r\n", data=b"\x16\x03\x01\x00\x00"),
+    "garbled": Fault(Harm.INJECT, behind=b"220 2.0.0 go ahead\r\n", data=b"this is no TLS record at all\r\n"),
 }
 
 

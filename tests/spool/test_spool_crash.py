@@ -56,7 +56,9 @@ def test_nothing_acknowledged_is_lost_over_twenty_kills(tmp_path: Path) -> None:
             flagged = {message for message, number, _, duplicate in rows if number == 0 and duplicate}
             assert sent - done <= flagged | {m for m, n in states if n == 0 and states[m, n] == "delivered"}
             assert relay.swept.held == ()
-            claims = await relay.due(100_000)
+            claims = []
+            while found := await relay.due(100_000):  # one claim has so many recipients and no more
+                claims += found
             assert accepted <= {claim.message.message_id for claim in claims}
             for claim in claims:
                 assert await read_all(relay, claim) in (BODY, LARGE)

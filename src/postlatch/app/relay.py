@@ -390,12 +390,14 @@ def main() -> int:
     except PolicyRefused as error:
         sys.stderr.write(f"{error}\n")
         return BAD_NEWS
-    except (SettingsError, StoreError, CertificateError, WriteFailed, OSError, ValueError) as error:
+    except (SettingsError, StoreError, CertificateError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
-    except sqlite3.Error as error:
+    except (sqlite3.Error, WriteFailed) as error:
         rescue = "save what can be read with `postlatch salvage`, or put a backup back with `postlatch restore FILE`"
-        sys.stderr.write(f"the database cannot be used ({error}): {rescue}\n")
+        full = isinstance(error, WriteFailed) and error.disk_full
+        advice = "make room on its disk" if full else f"if it is damaged, {rescue}"
+        sys.stderr.write(f"the database cannot be used ({error}): {advice}\n")
         return UNUSABLE
 
 

@@ -41,11 +41,11 @@ class Carried:
     ``parked_until``: nothing was tried, because all its hosts are parked until then (monotonic).
     """
 
-    attempts: Final[list[Attempt]]
-    header: Final[bytes | None]
-    fault: Final[str]
-    silent: Final[bool]
-    parked_until: Final[float]
+    attempts: list[Attempt]
+    header: bytes | None
+    fault: str
+    silent: bool
+    parked_until: float
 
     def __init__(
         self,

@@ -69,9 +69,9 @@ class Body(Protocol):
 class OutboundRecipient:
     """One RCPT. ``number`` is the caller's own key and comes back in the outcome."""
 
-    number: Final[int]
-    address: Final[Address]
-    params: Final[RecipientParams]
+    number: int
+    address: Address
+    params: RecipientParams
 
     def __init__(self, number: int, address: Address, params: RecipientParams = RecipientParams()) -> None:
         self.number = number
@@ -83,11 +83,11 @@ class OutboundRecipient:
 class OutboundMessage:
     """One transaction for one target."""
 
-    sender: Final[Address | None]
-    params: Final[SenderParams]
-    recipients: Final[tuple[OutboundRecipient, ...]]
-    body: Final[Body]
-    eight_bit: Final[bool]  # the body holds octets above 127
+    sender: Address | None
+    params: SenderParams
+    recipients: tuple[OutboundRecipient, ...]
+    body: Body
+    eight_bit: bool  # the body holds octets above 127
     utf8_headers: Final[bool]  # the header block does
 
     def __init__(
@@ -124,13 +124,13 @@ class Attempt:
     the final dot, so that it may have the message (RFC 1047).
     """
 
-    number: Final[int]
-    status: Final[AttemptStatus]
-    reply: Final[str]
-    enhanced: Final[str]
-    remote: Final[str]
-    dsn_passed: Final[bool]
-    doubtful: Final[bool]
+    number: int
+    status: AttemptStatus
+    reply: str
+    enhanced: str
+    remote: str
+    dsn_passed: bool
+    doubtful: bool
 
     def __init__(
         self,

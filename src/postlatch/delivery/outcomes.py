@@ -29,11 +29,11 @@ class Ending:
     ``why`` is for the operator of what is held.
     """
 
-    recipient: Final[QueuedRecipient]
-    attempt: Final[Attempt]
-    outcome: Final[Outcome]
-    expired: Final[bool]
-    why: Final[str]
+    recipient: QueuedRecipient
+    attempt: Attempt
+    outcome: Outcome
+    expired: bool
+    why: str
 
     def __init__(
         self, recipient: QueuedRecipient, attempt: Attempt, outcome: Outcome, expired: bool = False, why: str = ""

@@ -31,11 +31,11 @@ class Charge:
     always fits and counts nothing.
     """
 
-    scope: Final[str]
-    key: Final[str]
-    kind: Final[str]
-    limits: Final[tuple[Limit, ...]]
-    cost: Final[int]
+    scope: str
+    key: str
+    kind: str
+    limits: tuple[Limit, ...]
+    cost: int
 
     def __init__(self, scope: str, key: str, kind: str, limits: tuple[Limit, ...], cost: int = 1) -> None:
         self.scope = scope

@@ -49,9 +49,9 @@ class Address:
     ``text`` is the address exactly as it was received, for passing on. Compare mailboxes with ``key``.
     """
 
-    local: Final[str]
-    domain: Final[str]
-    text: Final[str]
+    local: str
+    domain: str
+    text: str
 
     def __init__(self, local: str, domain: str, text: str) -> None:
         self.local = local

@@ -42,8 +42,8 @@ class GrantReason(StrEnum):
 class Client:
     """The peer of a connection. IPv4-mapped IPv6 addresses are unmapped before this is made."""
 
-    address: Final[IPAddress]
-    port: Final[int]
+    address: IPAddress
+    port: int
 
     def __init__(self, address: IPAddress, port: int) -> None:
         self.address = address
@@ -54,11 +54,11 @@ class Client:
 class SenderParams:
     """The ESMTP parameters of MAIL. ``size`` in octets, 0 if not given; ``ret`` is ``FULL``, ``HDRS`` or empty (RFC 3461)."""
 
-    size: Final[int]
-    body: Final[str]  # 7BIT, 8BITMIME or BINARYMIME
+    size: int
+    body: str  # 7BIT, 8BITMIME or BINARYMIME
     smtputf8: Final[bool]
-    ret: Final[str]
-    envid: Final[str]  # xtext as received
+    ret: str
+    envid: str  # xtext as received
 
     def __init__(self, size: int = 0, body: str = "7BIT", smtputf8: bool = False, ret: str = "", envid: str = "") -> None:
         self.size = size
@@ -72,8 +72,8 @@ class SenderParams:
 class RecipientParams:
     """The ESMTP parameters of RCPT (RFC 3461). ``notify`` is empty if not given, else NEVER or of SUCCESS, FAILURE, DELAY."""
 
-    notify: Final[frozenset[str]]
-    orcpt: Final[str]  # ``type;xtext`` as received
+    notify: frozenset[str]
+    orcpt: str  # ``type;xtext`` as received
 
     def __init__(self, notify: frozenset[str] = frozenset(), orcpt: str = "") -> None:
         self.notify = notify
@@ -84,12 +84,12 @@ class RecipientParams:
 class EnvelopeRecipient:
     """One accepted recipient, after alias expansion. ``original`` is what the client named, for DSNs."""
 
-    address: Final[Address]
-    destination: Final[Destination]
-    grant_reason: Final[GrantReason | None]
-    grant_ref: Final[str]
-    params: Final[RecipientParams]
-    original: Final[Address | None]
+    address: Address
+    destination: Destination
+    grant_reason: GrantReason | None
+    grant_ref: str
+    params: RecipientParams
+    original: Address | None
 
     def __init__(
         self,
@@ -112,16 +112,16 @@ class EnvelopeRecipient:
 class Envelope:
     """What is stored beside a body. ``sender`` is None for the null reverse-path. Times are seconds since 1970, UTC."""
 
-    sender: Final[Address | None]
-    recipients: Final[tuple[EnvelopeRecipient, ...]]
-    received_at: Final[float]
-    listener: Final[str]
-    role: Final[Role | None]
-    client: Final[IPAddress | None]
-    helo: Final[str]
-    account: Final[str]
-    params: Final[SenderParams]
-    header_message_id: Final[str]
+    sender: Address | None
+    recipients: tuple[EnvelopeRecipient, ...]
+    received_at: float
+    listener: str
+    role: Role | None
+    client: IPAddress | None
+    helo: str
+    account: str
+    params: SenderParams
+    header_message_id: str
 
     def __init__(
         self,

@@ -67,9 +67,9 @@ class Event:
     ``recipient``, ``rule``, ``reply``, ``why``, ``verdict`` (``refuse``, ``defer``), ``operator``.
     """
 
-    name: Final[str]
-    at: Final[float]
-    fields: Final[Mapping[str, JsonValue]]
+    name: str
+    at: float
+    fields: Mapping[str, JsonValue]
 
     def __init__(self, name: str, at: float, fields: Mapping[str, JsonValue]) -> None:
         self.name = name

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
 class Header:
     """One field: ``name`` in lower case, ``value`` unfolded and stripped, both as raw bytes."""
 
-    name: Final[bytes]
-    value: Final[bytes]
+    name: bytes
+    value: bytes
 
     def __init__(self, name: bytes, value: bytes) -> None:
         self.name = name

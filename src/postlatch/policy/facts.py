@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Client
@@ -22,13 +22,13 @@ class LimitReached(NamedTuple):
 class ConnectionFacts:
     """Known when a client connects. ``identity`` is False behind a PROXY header of kind LOCAL or UNKNOWN."""
 
-    snapshot: Final[Snapshot]
-    listener: Final[str]
-    client: Final[Client]
-    now: Final[float]
-    banned_until: Final[float | None]
-    limit: Final[LimitReached | None]
-    identity: Final[bool]
+    snapshot: Snapshot
+    listener: str
+    client: Client
+    now: float
+    banned_until: float | None
+    limit: LimitReached | None
+    identity: bool
 
     def __init__(
         self,
@@ -53,17 +53,17 @@ class ConnectionFacts:
 class SenderFacts:
     """Known at MAIL. ``account`` is the authenticated login; ``sender`` None is ``<>``; ``spf`` an RFC 7208 result."""
 
-    snapshot: Final[Snapshot]
-    listener: Final[str]
-    client: Final[Client]
-    now: Final[float]
-    tls: Final[bool]
-    account: Final[str | None]
-    sender: Final[Address | None]
-    helo: Final[str]
-    spf: Final[str | None]
-    limit: Final[LimitReached | None]
-    identity: Final[bool]
+    snapshot: Snapshot
+    listener: str
+    client: Client
+    now: float
+    tls: bool
+    account: str | None
+    sender: Address | None
+    helo: str
+    spf: str | None
+    limit: LimitReached | None
+    identity: bool
 
     def __init__(
         self,
@@ -99,18 +99,18 @@ class RecipientFacts:
     ``known`` is the call-out's answer where ``needs_callout`` is true (None: undecided), and is ignored elsewhere.
     """
 
-    snapshot: Final[Snapshot]
-    listener: Final[str]
-    client: Final[Client]
-    now: Final[float]
-    tls: Final[bool]
-    account: Final[str | None]
-    sender: Final[Address | None]
-    recipient: Final[Address]
-    transaction: Final[object]
-    known: Final[bool | None]
-    limit: Final[LimitReached | None]
-    identity: Final[bool]
+    snapshot: Snapshot
+    listener: str
+    client: Client
+    now: float
+    tls: bool
+    account: str | None
+    sender: Address | None
+    recipient: Address
+    transaction: Any  # compared by identity alone
+    known: bool | None
+    limit: LimitReached | None
+    identity: bool
 
     def __init__(
         self,
@@ -145,16 +145,16 @@ class RecipientFacts:
 class MessageFacts:
     """Known after the final dot. ``header_from`` is None if From is absent or cannot be read; ``size`` in octets."""
 
-    snapshot: Final[Snapshot]
-    listener: Final[str]
-    client: Final[Client]
-    now: Final[float]
-    account: Final[str | None]
-    sender: Final[Address | None]
-    header_from: Final[tuple[Address, ...] | None]
-    from_count: Final[int]
-    received_count: Final[int]
-    size: Final[int]
+    snapshot: Snapshot
+    listener: str
+    client: Client
+    now: float
+    account: str | None
+    sender: Address | None
+    header_from: tuple[Address, ...] | None
+    from_count: int
+    received_count: int
+    size: int
 
     def __init__(
         self,

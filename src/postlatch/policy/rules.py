@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from postlatch.model.envelope import Destination, GrantReason
 from postlatch.model.verdict import Defer, Refuse
@@ -18,7 +18,7 @@ V = TypeVar("V")
 class Unknown:
     """A rule lacks a fact that it needs: the client is told to try again later, never "accept"."""
 
-    why: Final[str]
+    why: str
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -31,11 +31,11 @@ class Permit:
     ``reason`` and ``ref`` say who answers for it; both are empty only for a stranger's mail to a mailbox of ours.
     """
 
-    destination: Final[Destination]
-    reason: Final[GrantReason | None]
-    ref: Final[str]
-    rule: Final[str]
-    why: Final[str]
+    destination: Destination
+    reason: GrantReason | None
+    ref: str
+    rule: str
+    why: str
 
     def __init__(self, destination: Destination, reason: GrantReason | None, ref: str, rule: str, why: str) -> None:
         self.destination = destination

@@ -25,8 +25,8 @@ MAX_HOPS: Final = 100  # Received fields, RFC 5321 section 6.3
 class Sealed:
     """The header facts together with what RCPT has granted: one entry a recipient, None for a stranger's mail to us."""
 
-    header: Final[MessageFacts]
-    grants: Final[Sequence[RelayGrant | None]]
+    header: MessageFacts
+    grants: Sequence[RelayGrant | None]
 
     def __init__(self, header: MessageFacts, grants: Sequence[RelayGrant | None]) -> None:
         self.header = header

@@ -21,13 +21,13 @@ MAX_HEADER: Final = 262_144  # octets; Postfix cuts at 102,400, the largest real
 class HeaderFacts:
     """What the header says. ``header_from`` is None when a From field is absent or does not parse."""
 
-    header_from: Final[tuple[Address, ...] | None]
-    from_count: Final[int]
-    received_count: Final[int]
-    message_id: Final[str]
-    names: Final[set[bytes]]
-    eight_bit: Final[bool]
-    marks: Final[HeaderMarks]
+    header_from: tuple[Address, ...] | None
+    from_count: int
+    received_count: int
+    message_id: str
+    names: set[bytes]
+    eight_bit: bool
+    marks: HeaderMarks
 
     def __init__(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from postlatch.limits.limiter import Charge
 from postlatch.model.address import Address
@@ -27,14 +26,14 @@ from postlatch.spool.spool import Draft
 class Origin:
     """Who is sending, by which way: fixed for the length of a transaction."""
 
-    listener: Final[str]
-    role: Final[Role]
-    client: Final[Client]
-    client_text: Final[str]
-    helo: Final[str]
-    esmtp: Final[bool]
-    tls: Final[bool]
-    account: Final[str | None]
+    listener: str
+    role: Role
+    client: Client
+    client_text: str
+    helo: str
+    esmtp: bool
+    tls: bool
+    account: str | None
 
     def __init__(
         self,
@@ -61,9 +60,9 @@ class Origin:
 class AcceptedRecipient:
     """One RCPT that was answered 250, with the verdict that let it in."""
 
-    address: Final[Address]
-    params: Final[RecipientParams]
-    verdict: Final[AcceptRecipient]
+    address: Address
+    params: RecipientParams
+    verdict: AcceptRecipient
 
     def __init__(self, address: Address, params: RecipientParams, verdict: AcceptRecipient) -> None:
         self.address = address

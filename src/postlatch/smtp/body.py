@@ -44,8 +44,8 @@ class End(Enum):
 class Piece:
     """What one step of a decoder found: content, and what ends behind it."""
 
-    data: Final[bytes]
-    end: Final[End]
+    data: bytes
+    end: End
 
     def __init__(self, data: bytes, end: End) -> None:
         self.data = data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import RecipientParams, SenderParams
@@ -40,8 +39,8 @@ class Reason(StrEnum):
 class Hello:
     """EHLO or HELO was answered. ``name`` is printable ASCII of 255 characters at most, and unverified."""
 
-    name: Final[str]
-    esmtp: Final[bool]
+    name: str
+    esmtp: bool
 
     def __init__(self, name: str, esmtp: bool) -> None:
         self.name = name
@@ -57,8 +56,8 @@ class StartTls:
 class AuthStart:
     """Answer with ``challenge``, ``authenticated`` or a refusing ``answer``. ``mechanism`` is one of those offered."""
 
-    mechanism: Final[str]
-    initial: Final[bytes | None]
+    mechanism: str
+    initial: bytes | None
 
     def __init__(self, mechanism: str, initial: bytes | None) -> None:
         self.mechanism = mechanism
@@ -69,7 +68,7 @@ class AuthStart:
 class AuthResponse:
     """The decoded response to the last challenge. Answer as ``AuthStart``."""
 
-    data: Final[bytes]
+    data: bytes
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -84,8 +83,8 @@ class AuthCancelled:
 class Mail:
     """Answer it; 2xx opens the transaction. ``sender`` is None for ``<>``."""
 
-    sender: Final[Address | None]
-    params: Final[SenderParams]
+    sender: Address | None
+    params: SenderParams
 
     def __init__(self, sender: Address | None, params: SenderParams) -> None:
         self.sender = sender
@@ -96,8 +95,8 @@ class Mail:
 class Rcpt:
     """Answer it; 2xx accepts the recipient."""
 
-    recipient: Final[Address]
-    params: Final[RecipientParams]
+    recipient: Address
+    params: RecipientParams
 
     def __init__(self, recipient: Address, params: RecipientParams) -> None:
         self.recipient = recipient
@@ -108,7 +107,7 @@ class Rcpt:
 class BodyStart:
     """Answer with ``accept_body``, or a refusing ``answer`` that also ends the transaction."""
 
-    chunking: Final[bool]
+    chunking: bool
 
     def __init__(self, chunking: bool) -> None:
         self.chunking = chunking
@@ -118,7 +117,7 @@ class BodyStart:
 class BodyChunk:
     """Some of the body, about 64 KiB at most, cut anywhere. Unstuffed. Lines end in CR LF; under BDAT perhaps not the last."""
 
-    data: Final[bytes]
+    data: bytes
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -128,7 +127,7 @@ class BodyChunk:
 class BodyEnd:
     """The body is whole: ``size`` octets were given. Answer it, once for all recipients; the transaction is over either way."""
 
-    size: Final[int]
+    size: int
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -138,7 +137,7 @@ class BodyEnd:
 class TransactionDropped:
     """The open transaction is over without a message: abort what was opened for it."""
 
-    reason: Final[Reason]
+    reason: Reason
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason
@@ -148,8 +147,8 @@ class TransactionDropped:
 class Rejected:
     """The engine itself refused a command. ``verb`` is one that it knows, or ``?``."""
 
-    verb: Final[str]
-    reply: Final[Reply]
+    verb: str
+    reply: Reply
 
     def __init__(self, verb: str, reply: Reply) -> None:
         self.verb = verb
@@ -160,7 +159,7 @@ class Rejected:
 class Closed:
     """The last event: send ``output()``, then close the connection."""
 
-    reason: Final[Reason]
+    reason: Reason
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason

@@ -31,21 +31,21 @@ class RecipientState(StrEnum):
 class StoredMessage:
     """One accepted message without its body. ``kind`` names the notification kind of mail of our own, else it is empty."""
 
-    message_id: Final[int]
-    sender: Final[Address | None]
-    received_at: Final[float]
-    size: Final[int]
-    params: Final[SenderParams]
-    listener: Final[str]
-    role: Final[Role | None]
-    client: Final[IPAddress | None]
-    helo: Final[str]
-    account: Final[str]
-    header_message_id: Final[str]
-    kind: Final[str]
-    eight_bit: Final[bool]  # the body holds octets above 127
+    message_id: int
+    sender: Address | None
+    received_at: float
+    size: int
+    params: SenderParams
+    listener: str
+    role: Role | None
+    client: IPAddress | None
+    helo: str
+    account: str
+    header_message_id: str
+    kind: str
+    eight_bit: bool  # the body holds octets above 127
     utf8_headers: Final[bool]  # the header block does
-    priority: Final[int]  # or URGENT or BULK (`spool.priority`)
+    priority: int  # or URGENT or BULK (`spool.priority`)
 
     def __init__(
         self,
@@ -86,17 +86,17 @@ class StoredMessage:
 class QueuedRecipient:
     """One recipient of a claim. ``number`` counts from 0 within its message; ``warned``: a delay notice was sent."""
 
-    number: Final[int]
-    address: Final[Address]
-    destination: Final[Destination]
-    grant_reason: Final[GrantReason | None]
-    grant_ref: Final[str]
-    params: Final[RecipientParams]
-    original: Final[Address | None]
-    attempts: Final[int]
-    last_reply: Final[str]
-    possible_duplicate: Final[bool]
-    warned: Final[bool]
+    number: int
+    address: Address
+    destination: Destination
+    grant_reason: GrantReason | None
+    grant_ref: str
+    params: RecipientParams
+    original: Address | None
+    attempts: int
+    last_reply: str
+    possible_duplicate: bool
+    warned: bool
 
     def __init__(
         self,
@@ -129,10 +129,10 @@ class QueuedRecipient:
 class Claim:
     """Recipients of one message that this process alone may attempt now. ``body`` is set when it is still in memory."""
 
-    message: Final[StoredMessage]
-    recipients: Final[tuple[QueuedRecipient, ...]]
-    epoch: Final[int]
-    body: Final[bytes | None]
+    message: StoredMessage
+    recipients: tuple[QueuedRecipient, ...]
+    epoch: int
+    body: bytes | None
 
     def __init__(
         self, message: StoredMessage, recipients: tuple[QueuedRecipient, ...], epoch: int, body: bytes | None = None
@@ -156,12 +156,12 @@ class OutcomeKind(StrEnum):
 class Outcome:
     """The end of one attempt. ``reply`` is printable ASCII, at most 500 characters; ``next_attempt`` only when deferred."""
 
-    number: Final[int]
-    kind: Final[OutcomeKind]
-    reply: Final[str]
-    remote: Final[str]
-    next_attempt: Final[float | None]
-    warned: Final[bool]
+    number: int
+    kind: OutcomeKind
+    reply: str
+    remote: str
+    next_attempt: float | None
+    warned: bool
 
     def __init__(
         self,

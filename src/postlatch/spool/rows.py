@@ -167,5 +167,5 @@ def _parts(address: Address | None) -> tuple[str, str, str]:
     return _NO_ADDRESS if address is None else (address.text, address.local, address.domain)
 
 
-def _address(text: str | None, local: str, domain: str) -> Address | None:
-    return None if text is None else Address(local, domain, text)
+def _address(text: str | None, local: str | None, domain: str | None) -> Address | None:
+    return None if text is None or local is None or domain is None else Address(local, domain, text)
