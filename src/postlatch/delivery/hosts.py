@@ -10,17 +10,8 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T", bound=Hashable)
 
-RESTS: Final = (
-    1.0,
-    5.0,
-    60.0,
-    120.0,
-    240.0,
-    480.0,
-    900.0,
-    1800.0,
-    3600.0,
-)  # seconds after the first, second … failure in a row
+# Seconds after the first, second … failure in a row.
+RESTS: Final[tuple[float, ...]] = (1.0, 5.0, 60.0, 120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0)
 LONGEST: Final = 3600.0  # for hosts that the DNS names
 LONGEST_OF_ROUTE: Final = 300.0  # for hosts that the configuration names: a machine of ours, that somebody is repairing
 PARKED_AFTER: Final = 3  # failures in a row; before that a host is only tried after the others

@@ -15,7 +15,7 @@ PROBES: Final = 2  # attempts at a time while the network is down
 HOPEFUL_WAIT: Final = (
     2.0  # seconds between attempts at next hops that have not failed yet: it may be all the others that are dead
 )
-WAITS: Final = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)  # seconds between probes
+WAITS: Final[tuple[float, ...]] = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)  # seconds between probes
 
 
 class Outlook:

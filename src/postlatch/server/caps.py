@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-DESCRIPTORS_OF_OURS: Final = (
-    96  # database, log, control socket, listeners, DNS, body files that are being synced, and the spare ones
-)
+# Database, log, control socket, listeners, DNS, body files that are being synced, and the spare ones.
+DESCRIPTORS_OF_OURS: Final = 96
 DESCRIPTORS_PER_DELIVERY: Final = 2  # the connection, and a body file or the file in a Maildir
 CONNECTION_OCTETS: Final = 16 * 1024  # a plaintext connection with its transaction
 TLS_OCTETS: Final = 192 * 1024  # between 46 KB idle and 380 KB after bulk

@@ -6,9 +6,8 @@ from typing import Final
 
 from postlatch.server.caps import Caps
 
-INLINE: Final = (
-    256 * 1024
-)  # octets: a longer body is written to a file as it comes, and only what is being read stays in memory
+# Octets: a longer body is written to a file as it comes, and only what is being read stays in memory.
+INLINE: Final = 256 * 1024
 _FLOOR: Final = 16 * 1024  # what a message counts at least, and what is left of it once it is a file
 _HARD: Final = 1.25  # of the budget: messages that were begun within it may grow to this
 

@@ -11,9 +11,8 @@ from postlatch.model.address import Address, AddressError, parse_address
 from postlatch.model.headers import Header, split_headers
 from postlatch.spool.priority import HeaderMarks, read_marks
 
-MAX_FROM: Final = (
-    8192  # octets of a From field that is read: a library that takes 5 µs an octet must not hold up everyone's mail
-)
+# Octets of a From field that is read: a library that takes 5 µs an octet must not hold up everyone's mail.
+MAX_FROM: Final = 8192
 MAX_HEADER: Final = 262_144  # octets; Postfix cuts at 102,400, the largest real ones seen are about half of this
 
 

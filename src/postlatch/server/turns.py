@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 TRUSTED, SUBMITTER, STRANGER = 0, 1, 2  # logged in or with a network right; on a submission listener; anybody else
 QUANTUM: Final = 25  # commands (or pieces of a body) of one session, then it is somebody else's turn
-BUDGETS: Final = (200, 100, 60)  # commands of one turn of the loop, by class: about 100 µs each
+BUDGETS: Final[tuple[int, ...]] = (200, 100, 60)  # commands of one turn of the loop, by class: about 100 µs each
 _SLOWED: Final = 5  # of strangers, while the disk does not keep up
 
 

@@ -374,7 +374,7 @@ class ClientSession:
         self._end("closed", step.awaits, None, None)
 
 
-_ALL: Final = (-1,)
+_ALL: Final[tuple[int, ...]] = (-1,)
 _ACTIONS: Final[Mapping[tuple[Awaits, int], Callable[[ClientSession, Step, WireReply], None]]] = {
     key: getattr(ClientSession, f"_{action}") for key, action in TRANSITIONS.items()
 }

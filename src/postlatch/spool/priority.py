@@ -31,7 +31,7 @@ NORMAL: Final = 1
 BULK: Final = 2
 NAMES: Final = ("urgent", "normal", "bulk")
 
-SHARES: Final = (0.6, 0.3, 0.1)  # of each batch, for each class that has so much due
+SHARES: Final[tuple[float, ...]] = (0.6, 0.3, 0.1)  # of each batch, for each class that has so much due
 SMALL: Final = 64 * 1024  # octets; a login code or an alert is never more
 FEW: Final = 10  # recipients of a program's message that is still normal
 MANY: Final = 50  # recipients; no letter of a person has more

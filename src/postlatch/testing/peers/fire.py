@@ -202,7 +202,7 @@ class Fire:
             self.stop()
 
 
-def main() -> None:
+def _main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("slow", "flood"))
@@ -214,4 +214,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()
