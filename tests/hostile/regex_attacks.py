@@ -39,7 +39,8 @@ def all_patterns() -> Iterator[Used]:
 def _patterns_of(module: str, tree: ast.Module) -> Iterator[Used]:
     short = module.removeprefix("postlatch.")
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_re(node.func)]
-    named = {id(node.value): node.targets[0] for node in tree.body if isinstance(node, ast.Assign)}
+    named: dict[int, ast.expr] = {id(node.value): node.targets[0] for node in tree.body if isinstance(node, ast.Assign)}
+    named |= {id(node.value): node.target for node in tree.body if isinstance(node, ast.AnnAssign)}
     for call in calls:
         target = named.get(id(call))
         function = call.func.attr if isinstance(call.func, ast.Attribute) else ""

@@ -205,7 +205,7 @@ DAMAGE = {
     _cut: "is cut short",
     _empty: "is not a database",
     _first_page: "database disk image is malformed",
-    _version: "has schema 99, and this version of Postlatch knows only 1: run the version that wrote it",
+    _version: "has schema 99, which a newer version of Postlatch wrote; this one knows schemas up to 2: run the version",
     _another_program: "is another program's database: name a file of Postlatch's own in [store] url",
 }
 

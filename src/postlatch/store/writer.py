@@ -253,8 +253,8 @@ class Writer:
         except WriteFailed as failure:
             self._disk_full = failure.disk_full
             outcomes += [failure.again() for _ in batch[len(outcomes) :]]
-        except _Lost as error:
-            lost = error.failure
+        except _Lost as loss:
+            lost = loss.failure
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever or be told 250
             lost = WriteFailed(f"the writer failed: {error!r}", unknown=True)
         if lost is not None:
@@ -374,8 +374,8 @@ class _Transaction:
         try:
             self._connection.execute("COMMIT")
             self._place.check()
-        except StoreError as error:
-            raise _Lost(WriteFailed(str(error), unknown=True)) from error
+        except StoreError as moved:
+            raise _Lost(WriteFailed(str(moved), unknown=True)) from moved
         except sqlite3.Error as error:
             if not is_disk_full(error):
                 raise _Lost(WriteFailed(str(error), unknown=True)) from error
