@@ -9,9 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from postlatch.testing.peers.ports import free_port
 from postlatch.testing.peers.recorder import RecordingSink
 from postlatch.testing.running import BASE, LOOPBACK_RIGHT, RunningRelay
+
+pytestmark = pytest.mark.soak
 
 
 def config(port: int, dead: int) -> str:

@@ -19,6 +19,8 @@ import pytest
 from postlatch.testing.peers.fire import Fire
 from postlatch.testing.running import ACCOUNT, BASE, PASSWORD, RunningRelay
 
+pytestmark = pytest.mark.soak
+
 MESSAGE = b"From: alice@example.com\r\nSubject: x\r\n\r\nhello\r\n"
 TROUBLE = re.compile(r"Traceback|never retrieved|exception", re.IGNORECASE)
 
