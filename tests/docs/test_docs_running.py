@@ -26,6 +26,8 @@ from postlatch.settings import load
 from postlatch.testing.peers.ports import free_port
 from postlatch.testing.running import ACCOUNT, BASE, LOOPBACK_RIGHT, PASSWORD, RunningRelay
 
+pytestmark = pytest.mark.soak
+
 sys.path.append(str(ROOT / "script"))
 make_docs: Any = importlib.import_module("make_docs")  # a script, not a package
 

@@ -18,6 +18,8 @@ from postlatch.testing.peers.fault_proxy import Fault, FaultProxy, Harm
 from postlatch.testing.peers.ports import wait_until
 from postlatch.testing.running import BASE, LOOPBACK_RIGHT, RunningRelay
 
+pytestmark = pytest.mark.soak
+
 FRIEND, OTHER = "friend@elsewhere.example", "other@elsewhere.example"
 
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
+import pytest
 import uvloop
 from memory_relay import MemoryRelay
 
@@ -13,6 +14,8 @@ from postlatch.model.envelope import Role
 from postlatch.server.connection import ListenerPort
 from postlatch.server.listeners import SmtpServer
 from postlatch.testing.running import BASE
+
+pytestmark = pytest.mark.soak
 
 GRACE = 20.0
 

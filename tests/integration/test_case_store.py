@@ -42,6 +42,8 @@ from postlatch.testing.peers.fault_proxy import FaultProxy
 from postlatch.testing.peers.ports import wait_until
 from postlatch.testing.running import RunningRelay
 
+pytestmark = pytest.mark.soak
+
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[RunningRelay]:
