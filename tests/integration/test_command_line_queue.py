@@ -99,7 +99,13 @@ def test_queue_actions_do_what_they_say_and_are_journalled(office: Office, runni
         relay.stop()
     [held] = free(relay, "hold", f"{office.waiting}.0")
     assert (held["state"], held["next_attempt"]) == ("held", None)
-    assert relay.json("queue", "hold", office.waiting) == {"schema": "postlatch.queue.hold/1", "changed": [], "active": []}
+    assert relay.json("queue", "hold", office.waiting) == {
+        "schema": "postlatch.queue.hold/1",
+        "changed": [],
+        "active": [],
+        "changed_count": 0,
+        "next": None,
+    }
     [released] = free(relay, "release", office.waiting)
     assert released["state"] == "deferred"
     assert {row["message_id"] for row in free(relay, "hold", "--sender", STRANGER, "--state", "deferred")} == {office.waiting}

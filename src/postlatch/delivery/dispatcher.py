@@ -311,8 +311,8 @@ class Dispatcher:
         """One attempt; None if it could not be made and the claim is settled."""
         try:
             return await self._carrier.carry(self._config, lane.hop, claim)
-        except SpoolError as error:
-            self._ledger.hold(claim, [str(error)] * len(claim.recipients))
+        except SpoolError as damage:
+            self._ledger.hold(claim, [str(damage)] * len(claim.recipients))
             return None
         except Exception as error:  # noqa: BLE001 - one message must not stop a lane, and what is unknown is tried again
             self._broken(claim, error)

@@ -144,10 +144,7 @@ class _Work:
             "changed": [row.as_json() for row in self.changed],
             "active": [row.as_json() for row in self.active.values()],
         }
-        if self.counted > len(self.changed):
-            data["changed_count"] = self.counted
-        if rest is not None:
-            data["next"] = rest
+        data |= {"changed_count": self.counted, "next": rest}
         return Answer(GOOD if self.counted else BAD_NEWS, {"schema": "postlatch.queue-changed/1", **data})
 
     async def _named(self) -> None:
