@@ -44,7 +44,7 @@ from postlatch.delivery.schedule import DAY, HOUR
 from postlatch.model.envelope import Destination, GrantReason
 from postlatch.model.events import Event
 from postlatch.spool.contract import Claim, OutcomeKind, QueuedRecipient, SpoolError, StoredMessage
-from postlatch.store.writer import WriteFailed
+from postlatch.store.transaction import WriteFailed
 from postlatch.testing.clock import FakeClock
 from postlatch.testing.dns import FakeResolver
 

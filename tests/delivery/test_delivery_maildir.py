@@ -205,9 +205,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_a_temporary_failure_and_heals(small_disk: Path, streamed: bool) -> None:
     big = b"From: x\r\n\r\n" + b"x" * 70_000 + b"\r\n"
     body = StreamBody([big]) if streamed else MemoryBody(big)
-    first, second = deliver(small_disk, local("bob@example.com", 0), local("eve@example.com", 1), body=body)
-    assert {first.status, second.status} == {AttemptStatus.DELIVERED, AttemptStatus.TEMPORARY}
-    failed = first if first.status is AttemptStatus.TEMPORARY else second
+    [first] = deliver(small_disk, local("bob@example.com", 0), body=body)
+    [failed] = deliver(small_disk, local("eve@example.com", 1), body=body)  # not side by side: both might run out of space then
+    assert (first.status, failed.status) == (AttemptStatus.DELIVERED, AttemptStatus.TEMPORARY)
     assert failed.reply == "452 4.3.1 the mail store is full"
     assert len(files(small_disk)) == 1
     Path(small_disk, files(small_disk)[0]).unlink()

@@ -15,7 +15,7 @@ from postlatch.delivery.recorder import Recorder
 from postlatch.delivery.schedule import RetryPolicy
 from postlatch.model.events import Event
 from postlatch.spool.contract import OutcomeKind
-from postlatch.store.writer import WriteFailed
+from postlatch.store.transaction import WriteFailed
 from postlatch.testing.clock import FakeClock
 
 CLAIM = claim(recipient(), message=message(5))

@@ -24,7 +24,6 @@ from postlatch.accounts.known import KnownRecipients
 from postlatch.accounts.passwords import Argon2Hasher, HashSettings, make_credentials
 from postlatch.app import compose
 from postlatch.journal.counters import Counters
-from postlatch.limits.gauge import Gauge
 from postlatch.limits.limiter import Limiter
 from postlatch.model.address import Address
 from postlatch.model.envelope import Role
@@ -131,7 +130,6 @@ class MemoryRelay:
             session=compose.session_limits(settings),
             rules=compose.limit_rules(settings, snapshot.rights),
             limiter=Limiter(),
-            gauge=Gauge(),
             bans=BanList(),
             spool=self.spool,
             authenticator=Authenticator(

@@ -22,7 +22,7 @@ from postlatch.spool.bodies import INLINE_LIMIT
 from postlatch.spool.contract import SpoolError
 from postlatch.spool.draft import Draft
 from postlatch.store.files import body_path
-from postlatch.store.writer import WriteFailed
+from postlatch.store.transaction import WriteFailed
 
 
 @pytest.fixture

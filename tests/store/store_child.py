@@ -9,7 +9,8 @@ from pathlib import Path
 from store_tools import Journal, put
 
 from postlatch.store.database import open_database
-from postlatch.store.writer import WriteFailed, Writer
+from postlatch.store.transaction import WriteFailed
+from postlatch.store.writer import Writer
 
 
 async def main(path: Path, count: int) -> None:

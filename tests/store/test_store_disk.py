@@ -14,7 +14,8 @@ import pytest
 from store_tools import in_loop, keys, make_writer, put
 
 from postlatch.store.database import StoreError, check_whole, open_database
-from postlatch.store.writer import WriteFailed, Writer
+from postlatch.store.transaction import WriteFailed
+from postlatch.store.writer import Writer
 
 CHILD = Path(__file__).with_name("store_child.py")
 

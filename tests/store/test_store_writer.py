@@ -26,7 +26,8 @@ from store_tools import (
 
 from postlatch.store import writer as writer_module
 from postlatch.store.database import StoreError, open_database, open_reader
-from postlatch.store.writer import WriteFailed, Writer
+from postlatch.store.transaction import WriteFailed
+from postlatch.store.writer import Writer
 
 HEALING = 0.02
 

@@ -21,7 +21,8 @@ from postlatch.spool.sweep import find_bodiless, hold_bodiless
 from postlatch.store import bans, counters, rights
 from postlatch.store.database import rest, shrink
 from postlatch.store.inspection import inspect
-from postlatch.store.writer import Operation, WriteFailed
+from postlatch.store.transaction import WriteFailed
+from postlatch.store.writer import Operation
 
 if TYPE_CHECKING:
     from postlatch.app.relay import Relay

@@ -14,7 +14,7 @@ from postlatch.app.world import open_world
 from postlatch.settings.tree import Settings
 from postlatch.store.database import StoreError
 from postlatch.store.lock import Held, acquire
-from postlatch.store.writer import WriteFailed
+from postlatch.store.transaction import WriteFailed
 
 
 def run_offline(settings: Settings, command: str, arguments: dict[str, Any], why_offline: str) -> Answer:

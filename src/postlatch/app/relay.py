@@ -43,7 +43,6 @@ from postlatch.delivery.resolver import DnsResolver
 from postlatch.delivery.session_setup import connect_directly
 from postlatch.journal.logs import LEVELS, configure, flush_log, log_event
 from postlatch.journal.read import head
-from postlatch.limits.gauge import Gauge
 from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import IPAddress, Role
 from postlatch.model.events import EVENTS, Event, JsonValue
@@ -58,7 +57,7 @@ from postlatch.settings.problem import SettingsError
 from postlatch.settings.tree import Settings
 from postlatch.store import meta
 from postlatch.store.database import StoreError
-from postlatch.store.writer import WriteFailed
+from postlatch.store.transaction import WriteFailed
 
 _LEVELS = ("debug", "info", "warning", "error")
 DRAIN = 30.0  # seconds for sessions and deliveries to end
@@ -127,7 +126,6 @@ class Relay:
             session=compose.session_limits(self.settings),
             rules=compose.limit_rules(self.settings, world.policy.snapshot.rights),
             limiter=world.limiter,
-            gauge=Gauge(),
             bans=world.bans,
             spool=world.spool,
             authenticator=world.authenticator,

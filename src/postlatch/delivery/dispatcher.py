@@ -34,7 +34,7 @@ from postlatch.model.dns import Resolver
 from postlatch.model.events import JsonValue
 from postlatch.model.ids import format_id
 from postlatch.spool.contract import Claim, SpoolError
-from postlatch.store.writer import WriteFailed
+from postlatch.store.transaction import WriteFailed
 
 BATCH: Final = 256  # claims taken at once, between two looks at the event loop
 MAX_IN_MEMORY: Final = 10_000  # claims; the rest waits in the queue

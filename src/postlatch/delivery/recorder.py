@@ -17,7 +17,8 @@ from postlatch.delivery.ports import Alert, PreparedNotice, Returns, SpoolPort, 
 from postlatch.model.clock import Clock
 from postlatch.model.ids import format_id
 from postlatch.spool.contract import Claim, OutcomeKind
-from postlatch.store.writer import Operation, WriteFailed
+from postlatch.store.transaction import WriteFailed
+from postlatch.store.writer import Operation
 
 RETRY_SECONDS: Final = 2.0
 

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final, cast
 
@@ -21,14 +20,15 @@ from postlatch.policy.replies import rfc3339
 from postlatch.server import charges, watch
 from postlatch.server.admission import Ticket
 from postlatch.server.deadlines import Deadlines
+from postlatch.server.engine import engine_config
 from postlatch.server.login import LoginHandler
 from postlatch.server.mail import MailHandler
 from postlatch.server.refusals import tell
-from postlatch.server.services import Services, SessionLimits
+from postlatch.server.services import Services
 from postlatch.server.turns import QUANTUM, STRANGER, SUBMITTER, TRUSTED
 from postlatch.server.upgrade import refused_tls, secure
 from postlatch.smtp import events as ev
-from postlatch.smtp.server import ServerConfig, ServerSession
+from postlatch.smtp.server import ServerSession
 
 _MAX_BUFFERED: Final = 262_144  # octets that may wait in the engine while an answer is made; beyond, reading pauses
 _UNREMARKABLE: Final = frozenset({ev.Reason.QUIT, ev.Reason.REFUSED, ev.Reason.SHUTDOWN, ev.Reason.ANSWERED})
@@ -75,20 +75,10 @@ class Connection(asyncio.Protocol):
         self.body_octets = 0
         self.account: str | None = None
         self.generation = 0  # of the account when it logged in: a later one ends this login
-        self.session = ServerSession(self._config())
+        tls = port.tls is not None
+        self.session = ServerSession(engine_config(services, port.role, port.mechanisms, tls=tls, implicit=port.implicit_tls))
         self.mail = MailHandler(self)
         self.login = LoginHandler(self)
-
-    def _config(self) -> ServerConfig:
-        limits, port = self.services.session, self.port
-        offered = port.tls is not None and not port.implicit_tls
-        return _engine_config(
-            self.services.snapshot.hostname, port.role, offered, port.implicit_tls, port.mechanisms, limits, self._errors()
-        )
-
-    def _errors(self) -> int:
-        load, errors = self.services.load, self.services.session.errors
-        return min(errors, load.rules.errors) if load.stress.active and self.port.role is Role.MX else errors
 
     # asyncio.Protocol
 
@@ -386,28 +376,3 @@ _HANDLERS: Final[Mapping[type, Callable[[Connection, Any], None]]] = {
     ev.Rejected: lambda connection, event: connection._on_rejected(event),
     ev.Closed: lambda connection, event: connection._on_closed(event),
 }
-
-
-@lru_cache(maxsize=64)  # sessions of one listener share it
-def _engine_config(
-    hostname: str,
-    role: Role,
-    tls_offered: bool,
-    tls_active: bool,
-    mechanisms: tuple[str, ...],
-    limits: SessionLimits,
-    errors: int,
-) -> ServerConfig:
-    return ServerConfig(
-        hostname=hostname,
-        role=role,
-        tls_offered=tls_offered,
-        tls_active=tls_active,
-        mechanisms=mechanisms,
-        max_size=limits.size,
-        max_line=limits.line,
-        max_recipients=limits.recipients,
-        max_transactions=limits.transactions,
-        max_errors=errors,
-        max_commands=limits.commands,
-    )

@@ -15,7 +15,7 @@ from postlatch.model.reply import Reply
 from postlatch.policy.replies import rfc3339
 from postlatch.server.turns import TRUSTED
 from postlatch.smtp import events as ev
-from postlatch.store.writer import WriteFailed
+from postlatch.store.transaction import WriteFailed
 
 if TYPE_CHECKING:
     from postlatch.server.connection import Connection

@@ -25,7 +25,7 @@ from postlatch.server.transaction import AcceptedRecipient, Origin, Transaction
 from postlatch.server.turns import TRUSTED
 from postlatch.smtp import events as ev
 from postlatch.spool.spool import SpoolError
-from postlatch.store.writer import WriteFailed
+from postlatch.store.transaction import WriteFailed
 
 if TYPE_CHECKING:
     from postlatch.server.connection import Connection

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from postlatch.accounts.authenticator import Authenticator
 from postlatch.accounts.book import AccountBook
 from postlatch.accounts.known import KnownRecipients
-from postlatch.limits.gauge import Gauge
 from postlatch.limits.limit import Limit
 from postlatch.limits.limiter import Limiter
 from postlatch.model.address import Address
@@ -74,7 +73,6 @@ class Services:
     session: SessionLimits
     rules: LimitRules
     limiter: Limiter
-    gauge: Gauge
     bans: BanList
     spool: Spool
     authenticator: Authenticator

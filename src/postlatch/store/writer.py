@@ -20,6 +20,7 @@ from postlatch.store.database import StoreError
 from postlatch.store.faults import is_busy, is_disk_full, is_lost
 from postlatch.store.merging import run_together
 from postlatch.store.place import Place
+from postlatch.store.transaction import Lost, Transaction, WriteFailed
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -28,31 +29,6 @@ Seal = Callable[[sqlite3.Connection, Sequence[Event]], None]
 BATCH_SUBMISSIONS: Final = 500
 BATCH_OCTETS: Final = 16 * 1024 * 1024
 LOOSE_EVENTS: Final = 10_000  # kept while the disk does not take them
-
-
-class WriteFailed(Exception):
-    """A submission is not in the database.
-
-    ``disk_full``: for want of space (452 4.3.1), else some other trouble (451 4.3.0). ``unknown``: its COMMIT failed, so it
-    may turn out to be there all the same; whoever asked must be told "not accepted" and nothing may be built on either.
-    """
-
-    def __init__(self, message: str, *, disk_full: bool = False, unknown: bool = False) -> None:
-        super().__init__(message)
-        self.disk_full = disk_full
-        self.unknown = unknown
-
-    def again(self) -> WriteFailed:
-        """The same failure for another waiter: one exception object must not be raised in two places."""
-        return WriteFailed(str(self), disk_full=self.disk_full, unknown=self.unknown)
-
-
-class _Lost(Exception):
-    """The connection must not be used again."""
-
-    def __init__(self, failure: WriteFailed) -> None:
-        super().__init__(str(failure))
-        self.failure = failure
 
 
 class _Submission:
@@ -253,7 +229,7 @@ class Writer:
         except WriteFailed as failure:
             self._disk_full = failure.disk_full
             outcomes += [failure.again() for _ in batch[len(outcomes) :]]
-        except _Lost as loss:
+        except Lost as loss:
             lost = loss.failure
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever or be told 250
             lost = WriteFailed(f"the writer failed: {error!r}", unknown=True)
@@ -277,7 +253,7 @@ class Writer:
             try:
                 outcomes += attempt(connection, batch)
                 return
-            except (WriteFailed, _Lost):
+            except (WriteFailed, Lost):
                 raise
             except Exception as error:  # noqa: BLE001 - an operation may raise anything
                 if len(batch) == 1:
@@ -287,13 +263,13 @@ class Writer:
             self._transact([submission], outcomes)
 
     def _together(self, connection: sqlite3.Connection, batch: list[_Submission]) -> Sequence[_Outcome]:
-        with _Transaction(connection, self._place):
+        with Transaction(connection, self._place):
             results = run_together(connection, [submission.operations for submission in batch])
             self._seal_all(connection, batch)
         return results
 
     def _with_savepoints(self, connection: sqlite3.Connection, batch: list[_Submission]) -> Sequence[_Outcome]:
-        with _Transaction(connection, self._place):
+        with Transaction(connection, self._place):
             outcomes = [_run_in_savepoint(connection, submission) for submission in batch]
             good = [s for s, outcome in zip(batch, outcomes, strict=True) if not isinstance(outcome, Exception)]
             self._seal_all(connection, good)
@@ -341,55 +317,6 @@ class Writer:
             _close(connection)
             raise
         return connection
-
-
-class _Transaction:
-    """BEGIN to COMMIT. Raises WriteFailed (undone, the connection is good), _Lost, or what the block raised (undone)."""
-
-    __slots__ = ("_connection", "_place")
-
-    def __init__(self, connection: sqlite3.Connection, place: Place) -> None:
-        self._connection = connection
-        self._place = place
-
-    def __enter__(self) -> None:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            if is_busy(error) or is_disk_full(error):
-                raise WriteFailed(str(error), disk_full=is_disk_full(error)) from error
-            raise _Lost(WriteFailed(str(error))) from error
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None:
-            self._commit()
-            return
-        self._undo()
-        if is_lost(error):
-            raise _Lost(WriteFailed(str(error))) from error
-        if is_disk_full(error) or is_busy(error):
-            raise WriteFailed(str(error), disk_full=is_disk_full(error)) from error
-
-    def _commit(self) -> None:
-        try:
-            self._connection.execute("COMMIT")
-            self._place.check()
-        except StoreError as moved:
-            raise _Lost(WriteFailed(str(moved), unknown=True)) from moved
-        except sqlite3.Error as error:
-            if not is_disk_full(error):
-                raise _Lost(WriteFailed(str(error), unknown=True)) from error
-            # The WAL could not take all pages, the one that ends a transaction is the last of them, and a failing fsync has
-            # another code: this one is not in the database.
-            self._undo()
-            raise WriteFailed(str(error), disk_full=True) from error
-
-    def _undo(self) -> None:
-        try:
-            if self._connection.in_transaction:  # SQLite may have rolled back by itself
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise _Lost(WriteFailed(str(error))) from error
 
 
 def _run_in_savepoint(connection: sqlite3.Connection, submission: _Submission) -> _Outcome:

@@ -15,7 +15,7 @@ from postlatch.app.world import World
 from postlatch.journal.read import JournalDamaged
 from postlatch.spool.contract import SpoolError
 from postlatch.store.database import StoreError
-from postlatch.store.writer import WriteFailed
+from postlatch.store.transaction import WriteFailed
 
 Arguments = dict[str, Any]
 Command = Callable[[World, Arguments], Awaitable[Answer]]
