@@ -46,18 +46,21 @@ def _measure(plan: Plan, relayed: Row, accepted: Row, messages: int, *, serialis
         relay = stack.enter_context(Postlatch(folder / OURS, next_hop=ours.port, prefix=slow[OURS].command_prefix()))
         peer = stack.enter_context(postfix(folder / THEIRS, theirs.port, slow[THEIRS].postfix_settings()))
         send = partial(run_round, plan, messages=messages, keep=True, keys=(accepted.key, relayed.key))
+        seen: set[str] = set()
         turns = {
             OURS: partial(send, relay.port("relay"), ours),
-            THEIRS: partial(_checked, peer, partial(send, peer.port, theirs)),
+            THEIRS: partial(_checked, peer, seen, partial(send, peer.port, theirs)),
         }
-        slow[OURS].demand_loaded([relay.relay_pid()], set())
+        slow[OURS].demand_loaded([relay.relay_pid()])
         plan.take_turns(turns, {row.key: row for row in (relayed, accepted)})
+    if missing := _POSTFIX_PROGRAMS - seen:
+        raise RuntimeError(f"not seen slowed down in any round: {sorted(missing)}")
 
 
-def _checked(peer: Postfix, turn: partial[dict[str, float]]) -> dict[str, float]:
-    """A turn of Postfix, after which each of its processes must be found slowed down."""
+def _checked(peer: Postfix, seen: set[str], turn: partial[dict[str, float]]) -> dict[str, float]:
+    """A turn of Postfix, after which each of its processes must be found slowed down. Some may have ended by then."""
     found = turn()
-    SlowSync.demand_loaded(tree(peer.master()), _POSTFIX_PROGRAMS)
+    seen |= SlowSync.demand_loaded(tree(peer.master()))
     return found
 
 

@@ -7,6 +7,7 @@ import platform
 import re
 import statistics
 import subprocess
+import sysconfig
 import tempfile
 import time
 from importlib.metadata import version
@@ -25,12 +26,19 @@ def describe() -> dict[str, object]:
         "processor": _first(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} ({_kind_of_python()})",
         "load_average_before": [round(load, 2) for load in os.getloadavg()],
         "sync_ms": sync_milliseconds(),
         "versions": _versions(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _kind_of_python() -> str:
+    """How Python was built, and whether the hot rooms were compiled: both change the figures by a lot."""
+    arguments = f"{sysconfig.get_config_var('CONFIG_ARGS')}"
+    build = "optimised build" if "--enable-optimizations" in arguments else "build without optimisation"
+    return f"{build}, rooms compiled" if (_ROOT / "src" / "postlatch" / ".compiled").is_file() else build
 
 
 def sync_milliseconds(times: int = 100) -> float:
