@@ -7,69 +7,8 @@ repeated one is a list of texts.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import NamedTuple
-
-
-class Kind(StrEnum):
-    """The type of an argument, and what the backend gets."""
-
-    TEXT = "text"  # str, unchecked
-    COUNT = "count"  # int, from 1
-    FLAG = "flag"  # True
-    CHOICE = "choice"  # str, one of ``choices``
-    DOMAIN = "domain"  # str, lower-case A-labels
-    ADDRESS = "ip"  # str, an IPv4 or IPv6 address
-    NETWORK = "network"  # str, ADDRESS/LENGTH without host bits; a bare address is itself alone
-    DATE = "date"  # str, YEAR-MONTH-DAY
-    TIME = "time"  # float, seconds since 1970
-    DURATION = "duration"  # int, seconds
-    PATH = "path"  # str, absolute
-
-
-class Argument(NamedTuple):
-    """One argument. ``name`` is its key for the backend; without ``flag`` it is positional."""
-
-    name: str
-    kind: Kind
-    help: str
-    flag: str = ""
-    metavar: str = ""
-    required: bool = False
-    many: bool = False
-    choices: tuple[str, ...] = ()
-    default: str | int | None = None
-
-
-class Way(StrEnum):
-    """How the backend carries a command out."""
-
-    CALL = "call"
-    STREAM = "stream"
-    RUN = "run"
-
-
-class Command(NamedTuple):
-    """One command. ``name`` is the backend's (``queue.list`` is typed as ``queue list``).
-
-    ``result`` names the fields of its JSON object beside ``schema`` (``postlatch.NAME/1``). ``password``: it takes one, as the
-    argument ``password``. ``selection``: it refuses to run without an ID or a filter.
-    """
-
-    name: str
-    help: str
-    arguments: tuple[Argument, ...] = ()
-    result: tuple[str, ...] = ()
-    way: Way = Way.CALL
-    password: bool = False
-    selection: bool = False
-    examples: tuple[str, ...] = ()
-
-    @property
-    def words(self) -> list[str]:
-        """As typed: ``["queue", "list"]``."""
-        return self.name.split(".")
-
+from postlatch.cli.command import Argument, Command, Kind, Way
+from postlatch.cli.senders import SENDER_ROWS, SENDERS
 
 GROUPS = {
     "account": "Who may log in and send.",
@@ -78,12 +17,14 @@ GROUPS = {
     "queue": "Mail that waits, was held, or was delivered lately.",
     "journal": "What happened: append-only, chained, searchable.",
     "ban": "Addresses that may not connect.",
+    "dkim": "Keys that sign the mail of our domains.",
 }
 
 # The order of the sections is that of ``postlatch --help``.
 SECTIONS = {
     "Begin": ("init", "check", "serve", "demo"),
     "Who may relay": ("rights", "decide", "account", "right"),
+    "Who really sent it": ("verify", "spf", "dkim", "dns", "reports"),
     "Run": ("queue", "destination", "journal", "ban", "backup", "restore", "salvage"),
 }
 
@@ -112,6 +53,7 @@ ROWS = {
         *("paused_at", "paused_by", "why"),
     ),
     "bans": ("network", "until", "why", "since"),
+    **SENDER_ROWS,
 }
 
 _LOGIN = Argument("login", Kind.TEXT, "The account: an address, or a name.", metavar="LOGIN", required=True)
@@ -381,4 +323,6 @@ _REST = (
     ),
 )
 
-CATALOGUE: tuple[Command, ...] = (*_BEGIN, *_RELAY, *_QUEUE, *_DESTINATION, *_JOURNAL, *_REST)
+CATALOGUE: tuple[Command, ...] = (*_BEGIN, *_RELAY, *_QUEUE, *_DESTINATION, *_JOURNAL, *SENDERS, *_REST)
+
+__all__ = ["CATALOGUE", "GROUPS", "ROWS", "SECTIONS", "STATES", "Argument", "Command", "Kind", "Way"]

@@ -33,6 +33,8 @@ MIN_TTL = 1.0  # a TTL of 0 still serves everyone who asks in the same breath
 MAX_ENTRIES = 20_000
 _PAYLOAD = 1232  # EDNS: fits every path without fragments (DNS flag day 2020)
 
+_OF_NAMES = frozenset({"NS", "CNAME", "PTR", "MX", "SOA", "SRV"})  # whose text is names and numbers: case says nothing
+
 _SERVER = re.compile(r"\[(?P<v6>[^\]]*)\](?::(?P<v6_port>[0-9]{1,5}))?|(?P<v4>[0-9.]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -82,6 +84,22 @@ class DnsResolver:
         if not records:
             _raise_worst(answers)
         return [ipaddress.ip_address(record.address) for record in records]
+
+    async def a(self, name: str) -> list[IPAddress]:
+        """A records alone."""
+        return [ipaddress.ip_address(record.address) for record in await self._ask(name, "A")]
+
+    async def aaaa(self, name: str) -> list[IPAddress]:
+        """AAAA records alone."""
+        return [ipaddress.ip_address(record.address) for record in await self._ask(name, "AAAA")]
+
+    async def ptr(self, address: IPAddress) -> list[str]:
+        """The names of an address, as its owner claims them."""
+        return [_host(record.target) for record in await self._ask(address.reverse_pointer, "PTR")]
+
+    async def records(self, name: str, kind: str) -> list[str]:
+        """Records of any type as in a zone file."""
+        return [record.to_text().lower() if kind in _OF_NAMES else record.to_text() for record in await self._ask(name, kind)]
 
     async def txt(self, name: str) -> list[bytes]:
         """TXT records, the strings of each joined."""

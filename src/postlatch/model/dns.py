@@ -33,6 +33,22 @@ class Resolver(Protocol):
         """AAAA and A records together; empty only if both types are absent. One failing type with no other is an error."""
         ...
 
+    async def a(self, name: str) -> list[IPAddress]:
+        """A records alone: who must count look-ups asks for one type at a time (RFC 7208 section 4.6.4)."""
+        ...
+
+    async def aaaa(self, name: str) -> list[IPAddress]:
+        """AAAA records alone."""
+        ...
+
+    async def ptr(self, address: IPAddress) -> list[str]:
+        """The names of an address, lower-case without final dot, as its owner claims them: check each before use."""
+        ...
+
     async def txt(self, name: str) -> list[bytes]:
         """TXT records, the strings of each joined."""
+        ...
+
+    async def records(self, name: str, kind: str) -> list[str]:
+        """Records of any type (``NS``, ``CAA``, ``TLSA``, …) as in a zone file, names lower-case with their final dot."""
         ...

@@ -19,6 +19,7 @@ from postlatch.settings.limits import LimitSettings, RightLimits
 from postlatch.settings.origin import Origin
 from postlatch.settings.overload import OverloadSettings
 from postlatch.settings.problem import Problem
+from postlatch.settings.senderauth import AuthenticationSettings, DkimSettings, Dmarc, ReportSettings
 from postlatch.settings.session import AccountsSettings, SessionSettings
 from postlatch.settings.tomlines import KeyPath
 from postlatch.settings.types import Table
@@ -327,6 +328,10 @@ class Settings(Table):
     session: SessionSettings = Field(default=t.as_toml({}), description="The bounds of one SMTP session.")
     overload: OverloadSettings = Field(default=t.as_toml({}), description="What the relay holds at once.")
     outbound: OutboundSettings = Field(default=t.as_toml({}), description="Mail that leaves.")
+    authentication: AuthenticationSettings = Field(default=t.as_toml({}), description="How senders are checked.")
+    dmarc: Dmarc = Field(default=t.as_toml({}), description="What is done when a sender's DMARC policy is not met.")
+    dkim: DkimSettings = Field(default=t.as_toml({}), description="Signatures of our mail.")
+    reports: ReportSettings = Field(default=t.as_toml({}), description="Reports about mail authentication.")
     accounts: AccountsSettings = Field(default=t.as_toml({}), description="How passwords are kept.")
     alerts: AlertSettings = Field(default=t.as_toml({}), description="Who is told.")
     retention: RetentionSettings = Field(default=t.as_toml({}), description="How long things are kept.")

@@ -55,6 +55,22 @@ class FakeResolver:
             raise failure
         return found
 
+    async def a(self, name: str) -> list[IPAddress]:
+        """A records."""
+        return [ipaddress.ip_address(text) for text in self._records(name, "A")]
+
+    async def aaaa(self, name: str) -> list[IPAddress]:
+        """AAAA records."""
+        return [ipaddress.ip_address(text) for text in self._records(name, "AAAA")]
+
+    async def ptr(self, address: IPAddress) -> list[str]:
+        """PTR records, of the name ``….in-addr.arpa`` or ``….ip6.arpa``."""
+        return [text.lower().rstrip(".") for text in self._records(address.reverse_pointer, "PTR")]
+
+    async def records(self, name: str, kind: str) -> list[str]:
+        """Records of any type, as they stand in the zone."""
+        return self._records(name, kind)
+
     async def txt(self, name: str) -> list[bytes]:
         """TXT records."""
         return [text.encode("utf-8", "surrogateescape") for text in self._records(name, "TXT")]

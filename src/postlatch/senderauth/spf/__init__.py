@@ -1,0 +1,1 @@
+"""SPF: may this address send for this domain? RFC 7208."""
