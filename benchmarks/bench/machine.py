@@ -7,7 +7,7 @@ import platform
 import re
 import statistics
 import subprocess
-import sysconfig
+import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -35,9 +35,8 @@ def describe() -> dict[str, object]:
 
 
 def _kind_of_python() -> str:
-    """How Python was built, and whether the hot rooms were compiled: both change the figures by a lot."""
-    arguments = f"{sysconfig.get_config_var('CONFIG_ARGS')}"
-    build = "optimised build" if "--enable-optimizations" in arguments else "build without optimisation"
+    """Whose Python (distributions optimise theirs by profile), and whether the hot rooms were compiled: both matter a lot."""
+    build = "the system's" if sys.base_prefix == "/usr" else "built apart"
     return f"{build}, rooms compiled" if (_ROOT / "src" / "postlatch" / ".compiled").is_file() else build
 
 

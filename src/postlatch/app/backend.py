@@ -41,6 +41,10 @@ class LocalBackend:
                 from postlatch.app.salvaging import salvage  # noqa: PLC0415
 
                 return salvage(_settings(config), arguments)
+            if command in {"spf", "verify"}:
+                from postlatch.app import senders  # noqa: PLC0415
+
+                return (senders.spf if command == "spf" else senders.verify)(config, arguments)
             return _ask(config, command, arguments)
         except SettingsError as error:
             return _unusable(error)

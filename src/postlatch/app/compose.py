@@ -16,6 +16,7 @@ from postlatch.delivery.schedule import RetryPolicy
 from postlatch.limits.limit import Limit, parse_limit
 from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import IPAddress
+from postlatch.policy.dmarc import DmarcRules, Override
 from postlatch.policy.snapshot import Account, Listener, LocalDomain, RelayDomain, Right, Snapshot
 from postlatch.server.services import LimitRules, SessionLimits
 from postlatch.settings.tree import DestinationSettings, DomainSettings, RightSettings, Settings
@@ -43,7 +44,17 @@ def snapshot(
         rights=tuple(_with_state(right, suspended) for right in [*configured, *rights]),
         accounts=accounts,
         own_addresses=frozenset(_literal(address) for address in own_addresses(settings)),
+        dmarc=_dmarc_rules(settings),
     )
+
+
+def _dmarc_rules(settings: Settings) -> DmarcRules:
+    overrides = [
+        Override(o.name, frozenset(o.domains), o.networks, o.disposition, o.owner, end_of(o.expires), o.why)
+        for o in settings.dmarc.overrides
+    ]
+    sealers = {sealer.domain: end_of(sealer.expires) for sealer in settings.dmarc.sealers}
+    return DmarcRules(settings.dmarc.enforce, tuple(overrides), sealers)
 
 
 def configured_right(right: RightSettings) -> Right:
@@ -141,6 +152,7 @@ def delivery_config(settings: Settings, bound: Iterable[tuple[IPAddress, int]]) 
             name: parse_route(route.to, tls=TlsPolicy(route.tls or outbound.tls)) for name, route in outbound.routes.items()
         },
         smarthost=_smarthost(settings),
+        quarantine=parse_route(settings.dmarc.quarantine) if settings.dmarc.quarantine is not None else None,
         own=OwnAddresses(hosts=local_addresses(), listeners=frozenset(bound)),
         retry=RetryPolicy(max_age=outbound.max_age, warn_after=outbound.warn_after),
         tls=TlsPolicy(outbound.tls),

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from postlatch.app.attesting import Attesting
 from postlatch.app.certificate import expiry
 from postlatch.app.clock import JumpWatch
+from postlatch.app.dkim_watch import DkimWatch
 from postlatch.journal.logs import flush_log
 from postlatch.journal.prune import prune
 from postlatch.model.events import Event
 from postlatch.server.tls import CertificateError
 from postlatch.spool.claims import purge
 from postlatch.spool.sweep import find_bodiless, hold_bodiless
-from postlatch.store import bans, counters, rights
+from postlatch.store import bans, counters, reports, rights
 from postlatch.store.database import rest, shrink
 from postlatch.store.inspection import inspect
 from postlatch.store.transaction import WriteFailed
@@ -41,6 +42,7 @@ class Housekeeping:
         clock = relay.world.clock
         self._warned_at = 0.0
         self._attesting = Attesting(relay)
+        self._signing_keys = DkimWatch(relay.world, relay.dkim, relay.notices.alert)
         self._jumps = JumpWatch(clock.now(), clock.monotonic())
 
     async def run(self) -> None:
@@ -48,9 +50,12 @@ class Housekeeping:
         paces: list[tuple[float, Callable[[], Awaitable[None]]]] = [
             (0.2, self.flush),
             (1.0, self.every_second),
+            (10.0, self._relay.dmarc_reports.flush),
+            (600.0, self._relay.dmarc_reports.send_due),
             (10.0, self.certificates),
             (60.0, self.every_minute),
             (60.0, self._attesting.sign),
+            (60.0, self._signing_keys.every_minute),
             (600.0, self._attesting.look),
             (3600.0, self.every_hour),
         ]
@@ -91,6 +96,7 @@ class Housekeeping:
         """At a clean stop, when no session is left: the last counts."""
         with contextlib.suppress(WriteFailed):
             await self.flush_floods()
+        await self._relay.dmarc_reports.flush()
         await self.save_counters()
 
     async def finished(self) -> None:
@@ -153,6 +159,7 @@ class Housekeeping:
         world, now = self._world, self._world.now()
         retention = world.settings.retention
         await self._until_done(purge(now - retention.queue, 1000), 0)
+        await self._until_done(reports.prune(now - world.settings.reports.keep), 0)
         while (step := await world.reader.read(lambda connection: prune(connection, now - retention.journal, now))) is not None:
             await world.submit([step.operation], *step.events)
             await asyncio.sleep(0.05)  # room for mail between the steps

@@ -20,7 +20,7 @@ from postlatch.model.envelope import Envelope, EnvelopeRecipient, GrantReason, S
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.ids import format_id
 from postlatch.policy.aliases import expand
-from postlatch.policy.grant import GrantError, Notification, notify_alert, notify_delay, notify_dsn
+from postlatch.policy.grant import GrantError, Notification, notify_alert, notify_delay, notify_dmarc_report, notify_dsn
 from postlatch.policy.snapshot import Snapshot
 from postlatch.spool.spool import Draft, Spool, SpoolError
 
@@ -29,6 +29,7 @@ _CAPS: Mapping[str, tuple[Limit, ...]] = {
     "dsn": (Limit(500, 86_400, "500/day"),),
     "delay": (Limit(200, 86_400, "200/day"),),
     "alert": (Limit(100, 86_400, "100/day"),),
+    "dmarc_report": (Limit(1000, 86_400, "1000/day"),),  # many domains have their reports read by the same few services
 }
 _NOTHING: Mapping[str, JsonValue] = {}
 _QUIET = 3600.0  # seconds for which the same alert is not mailed again; it is journalled each time
@@ -62,13 +63,33 @@ class Notices:
 
     async def prepare(self, notice: Notice) -> PreparedNotice | None:
         """A report on a delivery, ready to be committed with its outcome; None if it may not be sent."""
-        make = notify_dsn if notice.kind == "dsn" else notify_delay
-        transaction = object()
+        transaction, snapshot = object(), self._snapshot()
         try:
-            notification = make(self._snapshot(), transaction, notice.grant_reason, notice.recipient)
+            if notice.kind == "dsn":
+                notification = notify_dsn(
+                    snapshot, transaction, notice.grant_reason, notice.recipient, verified=notice.verified
+                )
+            else:
+                notification = notify_delay(snapshot, transaction, notice.grant_reason, notice.recipient)
         except GrantError:
             return None
         return await self._queue(notification, transaction, notice.content, smtputf8=notice.smtputf8)
+
+    async def dmarc_report(
+        self,
+        recipient: Address,
+        domain: str,
+        asked: Collection[Address],
+        permitted: Collection[str],
+        content: Callable[[Notification, float], bytes],
+    ) -> PreparedNotice | None:
+        """An aggregate report, ready to be committed; None if it may not go there or the cap of the day is reached."""
+        transaction = object()
+        try:
+            notification = notify_dmarc_report(self._snapshot(), transaction, recipient, domain, asked, permitted)
+        except GrantError:
+            return None
+        return await self._queue(notification, transaction, content(notification, self._clock.now()), smtputf8=False)
 
     def alert(self, sentence: str, fields: Mapping[str, JsonValue] = _NOTHING) -> None:
         """Tell the operators: into the journal now, and by mail unless the same sentence was mailed within the hour."""

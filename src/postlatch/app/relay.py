@@ -25,8 +25,10 @@ from postlatch.app.commands import run_command
 from postlatch.app.commands.destination import load_pauses
 from postlatch.app.control import serve_control
 from postlatch.app.disk import DiskSpace
+from postlatch.app.dmarc_reports import REPORT_HOURS, DmarcReports
 from postlatch.app.handover import Handover, received
 from postlatch.app.housekeeping import Housekeeping
+from postlatch.app.incoming_reports import IncomingReports, report_addresses
 from postlatch.app.machine import caps, make_load, overload_rules
 from postlatch.app.notices import Notices
 from postlatch.app.operator import act_as
@@ -34,6 +36,9 @@ from postlatch.app.policy import PolicyRefused
 from postlatch.app.privileges import raise_file_limit
 from postlatch.app.probe import ProbeResult, probe
 from postlatch.app.recheck import reason_to_hold
+from postlatch.app.report_tap import ReportTap
+from postlatch.app.senders import make_senders
+from postlatch.app.signing import make_keys, make_signing
 from postlatch.app.supervisor import until_orphaned
 from postlatch.app.world import World, open_world
 from postlatch.delivery.callout import Callout
@@ -86,7 +91,7 @@ class Relay:
         self._silent = _below(world.settings.log.level)
         clock = world.clock
         config = compose.delivery_config(world.settings, bound)
-        resolver = _resolver(world)
+        self.resolver = resolver = _resolver(world)
         dice = random.Random(secrets.randbits(64))  # noqa: S311  (spreads retries; guards nothing)
         self.pool = SessionPool(world.settings.hostname, clock, connect_directly)
         self.callout = Callout(config, pool=self.pool, resolver=resolver, clock=clock, random=dice)
@@ -100,9 +105,29 @@ class Relay:
             wake=self.wake,
             alert_recipients=self._alert_recipients,
         )
+        self.signing = make_signing(world, self.record, self.notices.alert)
+        self.dkim = make_keys(world, resolver, self.signing)
+        self.report_addresses = report_addresses(world.settings)
+        self.reports = IncomingReports(
+            clock=clock,
+            snapshot=lambda: world.policy.snapshot,
+            submit=self.submit,
+            record=self.record,
+            counters=world.counters,
+        )
+        self.dmarc_reports = DmarcReports(
+            clock=clock,
+            settings=lambda: self.settings,
+            resolver=resolver,
+            notices=self.notices,
+            submit=self.submit,
+            read=world.reader.read,
+            counters=world.counters,
+            jitter=dice.uniform(0, REPORT_HOURS * 3600),
+        )
         self.dispatcher = Dispatcher(
             config,
-            spool=world.spool,
+            spool=ReportTap(world.spool, lambda: self.report_addresses, self.reports.offer),
             pool=self.pool,
             resolver=resolver,
             clock=clock,
@@ -112,6 +137,7 @@ class Relay:
             alert=self.notices.alert,
             classify=world.policy.classify,
             recheck=lambda recipient, message: reason_to_hold(world.policy.snapshot, recipient, message, clock.now()),
+            signing=self.signing,
         )
         self.services = self._services()
         self.server = SmtpServer(self.services, self.ports)
@@ -141,6 +167,7 @@ class Relay:
             free_space=self.disk.has_room,
             refusals=Refusals(),
             load=make_load(self.settings),
+            senders=make_senders(self.settings, self.resolver, world.clock),
         )
 
     def _port(self, name: str, role: Role) -> ListenerPort:
@@ -200,13 +227,17 @@ class Relay:
         delivery = asyncio.create_task(self.dispatcher.run())
         housekeeping = asyncio.create_task(Housekeeping(self).run())
         probing = asyncio.create_task(self._probe())
+        reading = asyncio.create_task(self.reports.work())
         self._handover.say_ready()
         await self.stopping.wait()
         probing.cancel()
         await self.server.stop(DRAIN)
         await self.dispatcher.stop(DRAIN / 2)
+        await self.reports.drain(DRAIN / 6)
+        reading.cancel()
+        self.signing.close()
         housekeeping.cancel()
-        await asyncio.gather(delivery, housekeeping, probing, return_exceptions=True)
+        await asyncio.gather(delivery, housekeeping, probing, reading, return_exceptions=True)
         await self.pool.close()
         control.close()
         self.record(Event("relay.stopped", world.now(), {}))
@@ -227,6 +258,7 @@ class Relay:
         self.record(Event("relay.started", world.now(), started))
         self._policy_installed(world.policy.snapshot)
         await load_pauses(world)
+        await self.dkim.load()
         if report.held:
             self.notices.alert(f"{len(report.held)} messages are held: their bodies are missing from the disk")
 
@@ -302,11 +334,14 @@ class Relay:
         if certificate is not None and self.certificate is not None:
             self.certificate.replace(certificate)
         self.services.session = compose.session_limits(settings)
+        self.services.senders = make_senders(settings, self.resolver, self.world.clock)
         self.services.load.configure(overload_rules(settings), caps(settings))
         self.disk.configure(settings)
+        self.report_addresses = report_addresses(settings)
         self._silent = _below(settings.log.level)
         world.policy.install(candidate, judgement=judgement)
         self.dispatcher.reload(config)
+        await self.dkim.refresh()
         self.callout.reload(config)
 
 

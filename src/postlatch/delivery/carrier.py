@@ -22,6 +22,7 @@ from postlatch.delivery.mx import RoutingFailed
 from postlatch.delivery.ports import PoolPort, SpoolPort
 from postlatch.delivery.replies import enhanced_of
 from postlatch.delivery.routes import Hop
+from postlatch.delivery.signing import Signed, Signing
 from postlatch.delivery.targets import AllParked, Targets
 from postlatch.model.address import Address
 from postlatch.smtp import xtext
@@ -65,24 +66,30 @@ class Carried:
 class Carrier:
     """Carries claims to next hops."""
 
-    def __init__(self, spool: SpoolPort, pool: PoolPort, targets: Targets, maildir: MaildirStore) -> None:
+    def __init__(
+        self, spool: SpoolPort, pool: PoolPort, targets: Targets, maildir: MaildirStore, signing: Signing | None = None
+    ) -> None:
         self._spool = spool
         self._pool = pool
         self._targets = targets
         self._maildir = maildir
+        self._signing = signing
 
     async def carry(self, config: DeliveryConfig, hop: Hop, claim: Claim) -> Carried:
-        """Attempt all recipients of ``claim`` at ``hop``. SpoolError if the body is damaged."""
+        """Attempt all recipients of ``claim`` at ``hop``. SpoolError if the body is damaged, KeysLost if it must wait."""
         body = await self._spool.body(claim)
         header = await read_header(body) if is_mailbox(hop) or any(map(_by_alias, claim.recipients)) else None
         looped = loops(config.hostname, hop, claim.recipients, header) if header is not None else {}
         going = [r for r in claim.recipients if r.number not in looped] if looped else claim.recipients
         if not going:
             return Carried(_complete(claim.recipients, looped.values()), header)
+        leaving = Signed(body) if self._signing is None else await self._signing.sign(claim, body)
         try:
-            attempts = await self._hand_over(config, hop, claim.message, going, body)
+            attempts = await self._hand_over(config, hop, claim.message, going, leaving.body)
         except (ConnectFailed, RoutingFailed, AllParked) as failure:
             return _unreached(claim.recipients, going, looped, failure)
+        if leaving.selectors:
+            attempts = [replace(attempt, signed=leaving.selectors) for attempt in attempts]
         return Carried(_complete(claim.recipients, [*attempts, *looped.values()]), header)
 
     async def _hand_over(

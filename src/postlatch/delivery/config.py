@@ -57,7 +57,7 @@ class DeliveryConfig:
     ``outbound`` is by recipient domain and goes before ``smarthost``, which goes before MX. ``tls`` is for MX. A destination
     starts with ``start_per_destination`` deliveries at once and grows to ``max_per_destination``; ``max_deliveries`` holds
     for all together. ``poll_seconds``: how often the queue is asked for what has come due. ``destinations``: bounds of their
-    own, by name.
+    own, by name. ``quarantine``: where mail for our domains goes that its author's domain asks to set apart.
     """
 
     hostname: str
@@ -65,6 +65,7 @@ class DeliveryConfig:
     relay: Mapping[str, Route] = field(default_factory=dict)
     outbound: Mapping[str, Route] = field(default_factory=dict)
     smarthost: Route | None = None
+    quarantine: Route | None = None
     own: OwnAddresses = field(default_factory=OwnAddresses)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC

@@ -121,7 +121,7 @@ class Attempt:
 
     ``enhanced`` is the RFC 3463 code (from the reply, or ours where it gave none); ``remote`` names the host for people.
     ``dsn_passed``: the next hop offered DSN and took the NOTIFY parameter over. ``doubtful``: the connection was lost behind
-    the final dot, so that it may have the message (RFC 1047).
+    the final dot, so that it may have the message (RFC 1047). ``signed``: the selectors of our signatures in it.
     """
 
     number: int
@@ -131,6 +131,7 @@ class Attempt:
     remote: str
     dsn_passed: bool
     doubtful: bool
+    signed: tuple[str, ...]
 
     def __init__(
         self,
@@ -141,6 +142,7 @@ class Attempt:
         remote: str,
         dsn_passed: bool = False,
         doubtful: bool = False,
+        signed: tuple[str, ...] = (),
     ) -> None:
         self.number = number
         self.status = status
@@ -149,6 +151,7 @@ class Attempt:
         self.remote = remote
         self.dsn_passed = dsn_passed
         self.doubtful = doubtful
+        self.signed = signed
 
 
 class ConnectFailed(Exception):

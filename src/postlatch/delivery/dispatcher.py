@@ -22,9 +22,10 @@ from postlatch.delivery.outlook import Outlook
 from postlatch.delivery.pauses import LOOK_SECONDS, Pause, Pauses, reply_of
 from postlatch.delivery.ports import Alert, Notify, PoolPort, Returns, SpoolPort, Submit
 from postlatch.delivery.recorder import Recorder
-from postlatch.delivery.replies import BROKEN, BUSY, NETWORK, STOPPED, no_word
+from postlatch.delivery.replies import BROKEN, BUSY, NETWORK, STOPPED, UNSIGNED, no_word
 from postlatch.delivery.routes import Classify, Hold, Hop, Recheck, UseMx, host_of, name_of, route_for
 from postlatch.delivery.signals import said
+from postlatch.delivery.signing import RETRY_SECONDS, KeysLost, Signing
 from postlatch.delivery.sorting import Sorted, sort
 from postlatch.delivery.targets import Targets
 from postlatch.delivery.view import Gauge, Shown, gauges, show
@@ -71,6 +72,7 @@ class Dispatcher:
         classify: Classify,
         recheck: Recheck,
         returns: Returns | None = None,
+        signing: Signing | None = None,
     ) -> None:
         self._config = config
         self._spool = spool
@@ -84,14 +86,14 @@ class Dispatcher:
         self._recorder = Recorder(spool, submit, alert, clock, returns=returns)
         self._ledger = Ledger(spool, self._recorder, notify, alert, clock, random)
         self._targets = Targets(resolver, clock, random)
-        self._carrier = Carrier(spool, pool, self._targets, self._maildir)
+        self._carrier = Carrier(spool, pool, self._targets, self._maildir, signing)
         self._lanes = Lanes()
         self._woken = asyncio.Event()
         self._workers = Workers(self._attempt, clock, config.max_deliveries, self._woken.set)
         self._pauses = Pauses()
         self._outlook = Outlook()
         self._admission = Admission(clock.monotonic())
-        self._put_back = {"busy": 0, "paused": 0, "network": 0}
+        self._put_back = {"busy": 0, "paused": 0, "network": 0, "signing": 0}
         self._stopping = False
         self._lost = False
         self._next_poll = self._next_tidy = clock.monotonic()
@@ -313,6 +315,9 @@ class Dispatcher:
             return await self._carrier.carry(self._config, lane.hop, claim)
         except SpoolError as damage:
             self._ledger.hold(claim, [str(damage)] * len(claim.recipients))
+            return None
+        except KeysLost:
+            await self._return(claim, "signing", UNSIGNED, RETRY_SECONDS)
             return None
         except Exception as error:  # noqa: BLE001 - one message must not stop a lane, and what is unknown is tried again
             self._broken(claim, error)

@@ -8,7 +8,15 @@ from random import Random
 from typing import Final
 
 from postlatch.delivery.contract import Attempt, AttemptStatus
-from postlatch.delivery.notice import may_tell, sender_is_known, wants_delay, wants_failure, wants_success
+from postlatch.delivery.notice import (
+    is_verified_stranger,
+    may_tell,
+    may_tell_failure,
+    sender_is_known,
+    wants_delay,
+    wants_failure,
+    wants_success,
+)
 from postlatch.delivery.schedule import RetryPolicy, next_attempt, warn_due
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.ids import format_id
@@ -60,7 +68,7 @@ def judge(
 
 def fail(message: StoredMessage, recipient: QueuedRecipient, attempt: Attempt, *, expired: bool = False) -> Ending:
     """It has failed for good: bounced if the sender is known, else held. ``expired``: after the last try."""
-    if sender_is_known(message, recipient):
+    if sender_is_known(message, recipient) or is_verified_stranger(message, recipient):
         outcome = Outcome(recipient.number, OutcomeKind.BOUNCED, attempt.reply, attempt.remote, warned=recipient.warned)
         return Ending(recipient, attempt, outcome, expired)
     return hold(recipient, attempt, "it failed for good, and there is no sender whom a report could safely go to", expired)
@@ -84,11 +92,11 @@ def to_report(message: StoredMessage, endings: Sequence[Ending]) -> tuple[list[E
     failures, delays, successes = [], [], []
     for ending in endings:
         kind, recipient = ending.outcome.kind, ending.recipient
+        if kind is OutcomeKind.BOUNCED and wants_failure(recipient.params) and may_tell_failure(message, recipient):
+            failures.append(ending)
         if not may_tell(message, recipient):
             continue
-        if kind is OutcomeKind.BOUNCED and wants_failure(recipient.params):
-            failures.append(ending)
-        elif kind is OutcomeKind.DEFERRED and ending.outcome.warned and not recipient.warned:
+        if kind is OutcomeKind.DEFERRED and ending.outcome.warned and not recipient.warned:
             delays.append(ending)
         elif kind is OutcomeKind.DELIVERED and wants_success(recipient.params) and not ending.attempt.dsn_passed:
             # A next hop that took NOTIFY over reports by itself (RFC 3461 section 5.2.1).
@@ -111,6 +119,8 @@ def event(message: StoredMessage, ending: Ending, now: float) -> Event:
     }
     if ending.why:
         fields["why"] = ending.why
+    if ending.attempt.signed:
+        fields["signed"] = list(ending.attempt.signed)
     if recipient.possible_duplicate:
         fields["possible_duplicate"] = True
     return Event(_EVENTS[outcome.kind], now, fields)

@@ -16,6 +16,7 @@ BUSY: Final = "451 4.4.5 too many messages wait for this destination"
 STOPPED: Final = "451 4.3.2 this relay stopped during the attempt"
 NETWORK: Final = "451 4.4.1 no host can be reached: the network of this relay seems to be down"
 BROKEN: Final = "451 4.3.0 this relay could not make the attempt"
+UNSIGNED: Final = "451 4.7.5 the keys that sign this mail cannot be used now"
 
 
 def enhanced_of(reply: str, default: str) -> str:

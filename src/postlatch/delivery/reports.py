@@ -8,7 +8,7 @@ from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.contract import Attempt, AttemptStatus
 from postlatch.delivery.dsn import Report, Reported, compose
 from postlatch.delivery.dsn_text import Action
-from postlatch.delivery.notice import Notice
+from postlatch.delivery.notice import Notice, is_verified_stranger
 from postlatch.delivery.outcomes import Ending, fail, to_report
 from postlatch.delivery.replies import enhanced_of
 from postlatch.spool.contract import Claim, StoredMessage
@@ -46,7 +46,6 @@ def _notice(
 ) -> Notice:
     first = about[0].recipient
     assert message.sender is not None  # `may_tell` has said so
-    assert first.grant_reason is not None
     report = Report(
         hostname=config.hostname,
         sender=message.sender,
@@ -67,6 +66,7 @@ def _notice(
         numbers=tuple(ending.recipient.number for ending in about),
         content=compose(report),
         smtputf8=report.smtputf8,
+        verified=is_verified_stranger(message, first),
     )
 
 

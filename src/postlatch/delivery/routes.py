@@ -78,4 +78,6 @@ def choose(
         why = recheck(recipient, message)
         if why is not None:
             return Hold(why)
+    if message.quarantined and current is Destination.LOCAL and config.quarantine is not None:
+        return config.quarantine
     return route_for(config, current, domain)

@@ -122,6 +122,8 @@ class Envelope:
     account: str
     params: SenderParams
     header_message_id: str
+    quarantined: bool  # the author's domain asks to set it apart
+    verified: bool  # the sender is who it says: a report to it is no backscatter
 
     def __init__(
         self,
@@ -135,6 +137,8 @@ class Envelope:
         account: str = "",
         params: SenderParams = SenderParams(),
         header_message_id: str = "",
+        quarantined: bool = False,
+        verified: bool = False,
     ) -> None:
         self.sender = sender
         self.recipients = recipients
@@ -146,3 +150,5 @@ class Envelope:
         self.account = account
         self.params = params
         self.header_message_id = header_message_id
+        self.quarantined = quarantined
+        self.verified = verified

@@ -33,6 +33,14 @@ class Party(NamedTuple):
     helo: str = ""
 
 
+class Author(NamedTuple):
+    """What was found out about the author of a message: a DMARC result, what is asked for, and who sealed it."""
+
+    result: str
+    asked: str
+    sealer: str = ""
+
+
 class Voice(NamedTuple):
     """Someone who answers for a party: an account or a right, and the recipients that a right is limited to."""
 
@@ -130,6 +138,22 @@ def header_against(
     account = snapshot.accounts.get(party.account or "")
     owned = account.send_as if account is not None else frozenset()
     return "" if senders and all(_is_named(owned, a) for a in senders) else "From does not belong to the account"
+
+
+def author_against(snapshot: Snapshot, now: float, client: IPAddress, domain: str, found: Author) -> str:
+    """Why a stranger's message whose author's domain asks for its rejection must not be accepted as it is."""
+    rules = snapshot.dmarc
+    if not rules.enforce:
+        return ""
+    if found.result == "temperror":
+        return "its author's domain could not be checked"
+    if found.asked != "reject" or rules.sealers.get(found.sealer, 0.0) > now:
+        return ""
+    for override in rules.overrides:
+        here = not override.networks or any(_plain(client) in network for network in override.networks)
+        if here and domain in override.domains and override.expires > now:
+            return ""
+    return f"{domain} asks to reject what fails DMARC"
 
 
 def width_faults(snapshot: Snapshot, listener: str) -> list[str]:

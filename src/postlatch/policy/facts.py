@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Client
+from postlatch.policy.dmarc import DmarcFacts
 from postlatch.policy.snapshot import Snapshot
 
 
@@ -143,7 +144,10 @@ class RecipientFacts:
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
 class MessageFacts:
-    """Known after the final dot. ``header_from`` is None if From is absent or cannot be read; ``size`` in octets."""
+    """Known after the final dot. ``header_from`` is None if From is absent or cannot be read; ``size`` in octets.
+
+    ``dmarc`` is None where the author is not checked: on every listener but ``mx``.
+    """
 
     snapshot: Snapshot
     listener: str
@@ -155,6 +159,7 @@ class MessageFacts:
     from_count: int
     received_count: int
     size: int
+    dmarc: DmarcFacts | None
 
     def __init__(
         self,
@@ -168,6 +173,7 @@ class MessageFacts:
         from_count: int,
         received_count: int,
         size: int,
+        dmarc: DmarcFacts | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.listener = listener
@@ -179,6 +185,7 @@ class MessageFacts:
         self.from_count = from_count
         self.received_count = received_count
         self.size = size
+        self.dmarc = dmarc
 
 
 class AnyFacts(Protocol):

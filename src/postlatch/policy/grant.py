@@ -113,12 +113,17 @@ class Notification:
     grant: RelayGrant
 
 
-def notify_dsn(snapshot: Snapshot, transaction: object, failed: GrantReason | None, sender: Address | None) -> Notification:
+def notify_dsn(
+    snapshot: Snapshot, transaction: object, failed: GrantReason | None, sender: Address | None, *, verified: bool = False
+) -> Notification:
     """A delivery status notification, to the envelope sender of mail that an account or a right has sent. RFC 3464.
 
     ``failed`` is the reason of the recipient that failed. GrantError for a stranger's mail, whose sender may be forged
-    (backscatter), for mail of our own, and for the null sender (RFC 5321 section 6.1).
+    (backscatter), unless it is ``verified``: DMARC passed, and SPF for MAIL FROM in the author's domain. Never for mail of our
+    own, and the null sender (RFC 5321 section 6.1).
     """
+    if verified and failed in (None, GrantReason.RELAY_DOMAIN) and sender is not None:
+        return _notification(NotificationKind.DSN, snapshot, transaction, None, sender)
     return _to_sender(NotificationKind.DSN, snapshot, transaction, failed, sender)
 
 
@@ -137,6 +142,26 @@ def notify_test(snapshot: Snapshot, transaction: object, recipient: Address, con
     return _to_configured(NotificationKind.TEST, snapshot, transaction, recipient, configured)
 
 
+def notify_dmarc_report(
+    snapshot: Snapshot,
+    transaction: object,
+    recipient: Address,
+    domain: str,
+    asked: Collection[Address],
+    permitted: Collection[str],
+) -> Notification:
+    """An aggregate report about ``domain``, to one of the addresses that its record ``asked`` for. RFC 9990 section 4.
+
+    GrantError for any other address; for one of another domain that is not among the ``permitted``, which have confirmed that
+    they take reports about this one, or a record could have reports sent to a victim; and for one at an address literal.
+    """
+    if recipient not in asked:
+        raise GrantError("the domain's record does not ask for reports to this address")
+    if recipient.is_literal or (recipient.domain != domain and recipient.domain not in permitted):
+        raise GrantError("this address is elsewhere and has not confirmed that it takes reports about the domain")
+    return _from_postmaster(NotificationKind.DMARC_REPORT, snapshot, transaction, recipient)
+
+
 def _to_sender(
     kind: NotificationKind, snapshot: Snapshot, transaction: object, failed: GrantReason | None, sender: Address | None
 ) -> Notification:
@@ -152,6 +177,10 @@ def _to_configured(
 ) -> Notification:
     if all(recipient.key != known.key for known in configured):
         raise GrantError("this recipient is not in the configuration")
+    return _from_postmaster(kind, snapshot, transaction, recipient)
+
+
+def _from_postmaster(kind: NotificationKind, snapshot: Snapshot, transaction: object, recipient: Address) -> Notification:
     domain = snapshot.first_domain or snapshot.hostname
     postmaster = Address("postmaster", domain, f"postmaster@{domain}")
     return _notification(kind, snapshot, transaction, postmaster, recipient)

@@ -7,10 +7,11 @@ is stricter than expected is no danger and not reported. The work grows with rig
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from typing import NamedTuple
 
 from postlatch.model.address import Address
-from postlatch.model.envelope import Client, Destination, Role
+from postlatch.model.envelope import Client, Destination, IPAddress, Role
 from postlatch.model.verdict import Accept, Defer, Refuse
 from postlatch.policy import cases, expect, forms
 from postlatch.policy.decide import (
@@ -21,6 +22,7 @@ from postlatch.policy.decide import (
     decide_sender,
     expand,
 )
+from postlatch.policy.dmarc import DmarcFacts
 from postlatch.policy.facts import ConnectionFacts, MessageFacts, RecipientFacts, SenderFacts
 from postlatch.policy.grant import RelayGrant
 from postlatch.policy.parties import Target, all_targets, parties
@@ -63,6 +65,7 @@ def examine(snapshot: Snapshot, now: float, decide: Decider = REAL) -> Proof:
         for fault in expect.width_faults(snapshot, name):
             proof.say((name, fault), fault)
         proof.judge_connection(name)
+        proof.judge_authors(name)
         for party, aims in parties(snapshot, listener, targets):
             proof.judge(party, aims)
             if len(proof.sentences) >= MOST:
@@ -96,6 +99,43 @@ class _Proof:
         facts = ConnectionFacts(self._snapshot, listener, client, self._now, self._now + 60, None)
         if isinstance(self._decide.connection(facts), Accept):
             self.say((listener, "banned"), f"{client.address}, banned, could connect to listener {listener}")
+
+    def judge_authors(self, listener: str) -> None:
+        """On ``mx``, mail that its author's domain disowns, within and outside of every exception."""
+        if self._snapshot.listeners[listener].role is not Role.MX:
+            return
+        rules, stranger = self._snapshot.dmarc, cases.STRANGERS[0]
+        foreign = cases.foreign_domain(self._snapshot)
+        for sealer in ("", "unlisted.invalid", *rules.sealers):
+            self._judge_author(listener, foreign, stranger, expect.Author("fail", "reject", sealer))
+        self._judge_author(listener, foreign, stranger, expect.Author("temperror", "none"))
+        for override in rules.overrides:
+            inside = [network.network_address for network in override.networks]
+            for domain, client in product([*override.domains, foreign], [*inside, stranger]):
+                self._judge_author(listener, domain, client, expect.Author("fail", "reject"))
+
+    def _judge_author(self, listener: str, domain: str, client: IPAddress, author: expect.Author) -> None:
+        self.classes += 1
+        against = expect.author_against(self._snapshot, self._now, client, domain, author)
+        if not against:
+            return
+        sender = forms.parsed(f"{cases.USER}@{domain}")
+        facts = MessageFacts(
+            self._snapshot,
+            listener,
+            Client(client, _PORT),
+            self._now,
+            None,
+            sender,
+            (sender,) if sender is not None else None,
+            1,
+            1,
+            1000,
+            DmarcFacts(author.result, author.asked, domain, author.sealer),
+        )
+        if isinstance(self._decide.message(facts, [None]), Accept):
+            sentence = f"{client} could send a message From {domain} through listener {listener}, but {against}"
+            self.say((listener, against), sentence)
 
     def judge(self, party: expect.Party, targets: Iterable[Target]) -> None:
         """One party at MAIL, at RCPT for each target, and at the end of its first accepted message."""

@@ -29,6 +29,8 @@ BANNED: Final = Reply(554, "5.7.1", "no service for this address")
 BUSY: Final = Reply(421, "4.7.0", "too many connections, try again later")
 LOOP: Final = Reply(554, "5.4.6", "too many hops: a mail loop")
 ONE_FROM: Final = Reply(550, "5.7.1", "the message needs exactly one From field that can be read")
+DMARC_REJECT: Final = Reply(550, "5.7.1", "the author's domain asks to reject this: DMARC does not pass")
+DMARC_UNKNOWN: Final = Reply(451, "4.7.0", "the author's domain cannot be checked now, try again later")
 HEADER_NOT_OWNED: Final = Reply(553, "5.7.1", "the From field names an address that may not be sent from here")
 
 

@@ -10,6 +10,7 @@ from postlatch.model.address import Address
 from postlatch.model.envelope import Client, GrantReason, Role
 from postlatch.model.verdict import Accept, Defer, Refuse
 from postlatch.policy import replies
+from postlatch.policy.dmarc import REJECT, decide_disposition
 from postlatch.policy.facts import MessageFacts
 from postlatch.policy.grant import RelayGrant
 from postlatch.policy.match import lists, permits
@@ -103,6 +104,17 @@ def header_scope(facts: Sealed) -> Refuse | Defer | None:
     return None
 
 
+def dmarc(facts: Sealed) -> Refuse | Defer | None:
+    """On ``mx``, what the author's domain asks for. A DNS that does not answer is no pass and no fail. RFC 9989."""
+    found = facts.header.dmarc
+    if found is None or role_of(facts) is not Role.MX:
+        return None
+    if found.result == "temperror" and facts.snapshot.dmarc.enforce:
+        return Defer(replies.DMARC_UNKNOWN, "dmarc", f"the DNS of {found.from_domain} gave no usable answer")
+    decision = decide_disposition(facts.snapshot.dmarc, found, facts.client.address, facts.now)
+    return Refuse(replies.DMARC_REJECT, "dmarc", decision.why) if decision.disposition == REJECT else None
+
+
 def message(facts: Sealed) -> Accept:
     """Nothing in the header speaks against what RCPT has permitted."""
     return Accept("message", f"accepted for {len(facts.grants)} recipients")
@@ -122,5 +134,13 @@ def _not_owned(rule: str, who: str, address: Address) -> Refuse:
     return Refuse(replies.HEADER_NOT_OWNED, rule, f"{who} may not send as {address.text}, which From names")
 
 
-TIGHTENING: Final[tuple[Tightening[Sealed], ...]] = (known_listener, granted, loop, one_from, header_owned, header_scope)
+TIGHTENING: Final[tuple[Tightening[Sealed], ...]] = (
+    known_listener,
+    granted,
+    loop,
+    one_from,
+    header_owned,
+    header_scope,
+    dmarc,
+)
 RULES: Final[tuple[Rule[Sealed, Accept], ...]] = (*TIGHTENING, message)

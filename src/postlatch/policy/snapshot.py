@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Destination, IPAddress, Role
+from postlatch.policy.dmarc import DmarcRules
 from postlatch.policy.networks import IPNetwork, NetworkTable
 
 V = TypeVar("V")
@@ -125,6 +126,7 @@ class Snapshot:
     rights: tuple[Right, ...]
     accounts: Mapping[str, Account]
     own_addresses: frozenset[str] = frozenset()
+    dmarc: DmarcRules = field(default_factory=DmarcRules)
     first_domain: str = field(init=False, repr=False)
     _rights_by_name: Mapping[str, Right] = field(init=False, repr=False)
     _tables: Mapping[str, NetworkTable[Right]] = field(init=False, repr=False)

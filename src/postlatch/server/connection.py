@@ -364,9 +364,9 @@ def _consume(task: asyncio.Task[None]) -> None:
 _HANDLERS: Final[Mapping[type, Callable[[Connection, Any], None]]] = {
     ev.Mail: lambda connection, event: connection.mail.on_mail(event),
     ev.Rcpt: lambda connection, event: connection.mail.on_rcpt(event),
-    ev.BodyStart: lambda connection, event: connection.mail.on_body_start(event),
-    ev.BodyChunk: lambda connection, event: connection.mail.on_body_chunk(event),
-    ev.BodyEnd: lambda connection, event: connection.mail.on_body_end(event),
+    ev.BodyStart: lambda connection, event: connection.mail.body.on_body_start(event),
+    ev.BodyChunk: lambda connection, event: connection.mail.body.on_body_chunk(event),
+    ev.BodyEnd: lambda connection, event: connection.mail.body.on_body_end(event),
     ev.TransactionDropped: lambda connection, event: connection.mail.on_dropped(event),
     ev.AuthStart: lambda connection, event: connection.login.on_start(event),
     ev.AuthResponse: lambda connection, event: connection.login.on_response(event),

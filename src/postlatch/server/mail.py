@@ -1,4 +1,4 @@
-"""MAIL, RCPT and the body: gathers facts, asks the policy, feeds the queue. Every doubt is a 4xx."""
+"""MAIL and RCPT: gathers facts, asks the policy, opens the transaction. Every doubt is a 4xx."""
 
 from __future__ import annotations
 
@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from postlatch.limits.limiter import Charge
 from postlatch.model.address import Address
-from postlatch.model.envelope import GrantReason, Role
+from postlatch.model.envelope import Destination, GrantReason, Role
 from postlatch.model.events import Event
-from postlatch.model.ids import format_id
 from postlatch.model.reply import Reply
 from postlatch.model.verdict import Accept, Defer, Refuse
-from postlatch.policy.decide import AcceptRecipient, decide_message, decide_recipient, decide_sender, needs_callout, recheck
-from postlatch.policy.facts import MessageFacts, RecipientFacts, SenderFacts
+from postlatch.policy.decide import AcceptRecipient, decide_recipient, decide_sender, needs_callout
+from postlatch.policy.facts import RecipientFacts, SenderFacts
 from postlatch.policy.match import permits
-from postlatch.policy.replies import limit_reply
+from postlatch.senderauth.check import MessageCheck
 from postlatch.server import charges
-from postlatch.server.headers import read_facts
-from postlatch.server.readiness import MEMORY_GONE, NO_SPACE, UNDECIDED, unready
+from postlatch.server.body import BodyHandler
+from postlatch.server.readiness import UNDECIDED, unready
 from postlatch.server.refusals import tell
 from postlatch.server.transaction import AcceptedRecipient, Origin, Transaction
-from postlatch.server.turns import TRUSTED
 from postlatch.smtp import events as ev
-from postlatch.spool.spool import SpoolError
-from postlatch.store.transaction import WriteFailed
 
 if TYPE_CHECKING:
     from postlatch.server.connection import Connection
@@ -42,21 +38,60 @@ class MailHandler:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._services = connection.services
-        self._transaction: Transaction | None = None
+        self.transaction: Transaction | None = None
         self.vouched = False  # a recipient was accepted
+        self.body: BodyHandler = BodyHandler(connection, self)
 
     # MAIL
 
     def on_mail(self, event: ev.Mail) -> None:
         """Decide on the sender; open a transaction if it may go on."""
         self._connection.command()
-        verdict = unready(self._connection, event.params.size) or self._stale_login() or self._decide_sender(event.sender)
+        claims_ours = self._claims_ours(event.sender)
+        verdict = (
+            unready(self._connection, event.params.size)
+            or self._stale_login()
+            or self._decide_sender(event.sender, spf="pass" if claims_ours else None)
+        )
+        if claims_ours and isinstance(verdict, Accept):
+            self.later(self._ask_spf(event))
+        else:
+            self._answer_mail(event, verdict, None)
+
+    def _answer_mail(self, event: ev.Mail, verdict: Refuse | Defer | Accept, check: MessageCheck | None) -> None:
         if isinstance(verdict, Accept):
-            self._transaction = Transaction(self._origin(), event.sender, event.params)
+            self.transaction = Transaction(self._origin(), event.sender, event.params)
+            self.transaction.check = check
             self._connection.session.answer(_SENDER_OK)
             return
-        self._tell("sender.refused", verdict, {"sender": str(event.sender or "<>")})
+        if check is not None:
+            check.abandon()
+        self.tell("sender.refused", verdict, {"sender": str(event.sender or "<>")})
         self._connection.session.answer(verdict.reply, close=verdict.close)
+
+    def _claims_ours(self, sender: Address | None) -> bool:
+        """True if a stranger names a domain of ours, and it can be asked whether it may: everything else waits for the body."""
+        services = self._services
+        if services.senders is None or sender is None or self._connection.port.role is not Role.MX:
+            return False
+        return services.snapshot.classify(sender.domain) is Destination.LOCAL
+
+    async def _ask_spf(self, event: ev.Mail) -> None:
+        # Only for whom nothing else speaks against: a stranger must not make us ask the DNS for nothing.
+        check = self.begin_check(event.sender)
+        assert check is not None
+        found = await check.start()
+        if self._connection.session.waiting:
+            self._answer_mail(event, self._decide_sender(event.sender, spf=found.result.value), check)
+        else:
+            check.abandon()
+
+    def begin_check(self, sender: Address | None) -> MessageCheck | None:
+        """The checks of a stranger's message; None where nothing is checked."""
+        connection, senders = self._connection, self._services.senders
+        if senders is None or connection.port.role is not Role.MX:
+            return None
+        return senders.begin(connection.client, connection.session.helo, sender)
 
     def _stale_login(self) -> Defer | None:
         """A login with a password that has been changed since is over. A suspended account stays: the policy answers it."""
@@ -68,7 +103,7 @@ class MailHandler:
             return None
         return Defer(_LOGIN_OVER, "login", f"the credentials of {connection.account} changed after this login", close=True)
 
-    def _decide_sender(self, sender: Address | None) -> Refuse | Defer | Accept:
+    def _decide_sender(self, sender: Address | None, *, spf: str | None) -> Refuse | Defer | Accept:
         connection, services = self._connection, self._services
         facts = SenderFacts(
             snapshot=services.snapshot,
@@ -79,6 +114,7 @@ class MailHandler:
             account=connection.account,
             sender=sender,
             helo=connection.session.helo,
+            spf=spf,
         )
         verdict = decide_sender(facts)
         if not isinstance(verdict, Accept):
@@ -120,7 +156,7 @@ class MailHandler:
         """Decide on the recipient; ask the next hop first where the configuration says call-out."""
         self._connection.command()
         if needs_callout(self._services.snapshot, event.recipient):
-            self._later(self._ask_callout(event))
+            self.later(self._ask_callout(event))
         else:
             self._decide_recipient(event, known=None)
 
@@ -131,7 +167,7 @@ class MailHandler:
         self._decide_recipient(event, known=known if isinstance(first, AcceptRecipient) else True)
 
     def _decide_recipient(self, event: ev.Rcpt, *, known: bool | None) -> None:
-        transaction = self._transaction
+        transaction = self.transaction
         if transaction is None:  # the session was cut off while we asked
             return
         verdict = self._limited(event.recipient, self._recipient_facts(event.recipient, known=known), transaction)
@@ -144,11 +180,11 @@ class MailHandler:
             session.answer(_RECIPIENT_OK)
             return
         facts: dict[str, Any] = {"sender": str(transaction.sender or "<>"), "recipient": event.recipient.text}
-        self._tell("recipient.refused", verdict, facts)
+        self.tell("recipient.refused", verdict, facts)
         session.answer(verdict.reply, close=verdict.close)
 
     def _recipient_facts(self, recipient: Address, *, known: bool | None) -> RecipientFacts:
-        connection, services, transaction = self._connection, self._services, self._transaction
+        connection, services, transaction = self._connection, self._services, self.transaction
         return RecipientFacts(
             snapshot=services.snapshot,
             listener=connection.port.name,
@@ -183,181 +219,6 @@ class MailHandler:
             return False
         return self._services.known_recipients.is_new(account, recipient)
 
-    # The body
-
-    def on_body_start(self, _event: ev.BodyStart) -> None:
-        """Open a draft in the queue."""
-        self._connection.command()
-        transaction = self._transaction
-        assert transaction is not None
-        if (defer := unready(self._connection, transaction.params.size)) is not None:
-            self._tell("message.refused", defer, {})
-            self._connection.session.answer(defer.reply, close=defer.close)
-            return
-        transaction.received_at = self._services.clock.now()
-        transaction.draft = self._services.spool.open(transaction.received_at)
-        stranger = self._connection.kind != TRUSTED
-        transaction.held = self._services.load.flight.begin(transaction.params.size, stranger=stranger)
-        self._connection.body_started = asyncio.get_running_loop().time()
-        self._connection.body_octets = 0
-        self._connection.session.accept_body()
-
-    def on_body_chunk(self, event: ev.BodyChunk) -> None:
-        """Header first, then the body as it comes: the queue streams it in bounded memory."""
-        transaction = self._transaction
-        assert transaction is not None
-        assert transaction.draft is not None
-        assert transaction.held is not None
-        self._connection.body_octets += len(event.data)
-        if not self._services.load.flight.grow(transaction.held, self._connection.body_octets):
-            self._connection.shed("memory")
-            self._connection.close(MEMORY_GONE)
-            return
-        if transaction.header is not None:
-            transaction.draft.write(event.data)
-            return
-        collector = transaction.collector
-        if collector.too_long:
-            return  # refused at the end: the client is owed a reply there and nowhere else
-        collector.feed(event.data)
-        if collector.complete:
-            self._write_header(transaction)
-
-    def _write_header(self, transaction: Transaction) -> None:
-        collector, draft = transaction.collector, transaction.draft
-        assert draft is not None
-        transaction.header = header = read_facts(collector.block)
-        draft.write(transaction.stamp(self._services.snapshot.hostname, draft.message_id))
-        block = collector.block
-        if block and not block.endswith(b"\r\n"):
-            block += b"\r\n"
-        draft.write(block + b"\r\n" + collector.rest)
-        collector.block = collector.rest = b""
-        draft.utf8_headers = header.eight_bit
-        draft.marks = header.marks
-
-    def on_body_end(self, event: ev.BodyEnd) -> None:
-        """Judge the whole message, then commit it; 250 only after the commit."""
-        transaction = self._transaction
-        assert transaction is not None
-        assert transaction.draft is not None
-        if transaction.collector.too_long:
-            self._refuse_message(transaction, Refuse(_HEADER_TOO_LONG, "header size", "the header is longer than 256 KiB"))
-            return
-        if transaction.header is None:
-            transaction.collector.finish()
-            self._write_header(transaction)
-        verdict = self._judge(transaction, event.size)
-        if not isinstance(verdict, Accept):
-            self._refuse_message(transaction, verdict)
-        elif transaction.draft.in_file:
-            self._later(self._commit_file(transaction))
-        else:
-            self._commit(transaction)
-
-    def _judge(self, transaction: Transaction, size: int) -> Refuse | Defer | Accept:
-        services, header = self._services, transaction.header
-        assert header is not None
-        facts = MessageFacts(
-            snapshot=services.snapshot,
-            listener=transaction.origin.listener,
-            client=transaction.origin.client,
-            now=services.clock.now(),
-            account=transaction.origin.account,
-            sender=transaction.sender,
-            header_from=header.header_from,
-            from_count=header.from_count,
-            received_count=header.received_count,
-            size=size,
-        )
-        grants = transaction.grants()
-        verdict = decide_message(facts, grants)
-        for grant in filter(None, grants):
-            if not isinstance(verdict, Accept):
-                break
-            verdict = recheck(grant, services.snapshot, facts.now)
-        if isinstance(verdict, Accept):
-            # Two sessions may have passed the checks at MAIL and RCPT side by side: the total is held to here.
-            transaction.charges = transaction.price(services.rules)
-            limit = charges.check(services, transaction.charges)
-            if limit is not None:
-                self.limit_event(limit.name)
-                kind = Refuse if limit.day_spent else Defer
-                verdict = kind(limit_reply(limit), "limit", f"{limit.name} was reached by other sessions meanwhile")
-        return verdict
-
-    async def _commit_file(self, transaction: Transaction) -> None:
-        draft = transaction.draft
-        assert draft is not None
-        try:
-            await draft.prepare()
-        except OSError as error:
-            self._commit_failed(transaction, WriteFailed(str(error), disk_full=error.errno == 28))
-            return
-        if self._transaction is transaction:  # else the client has gone meanwhile, and the draft with it
-            self._commit(transaction)
-
-    def _commit(self, transaction: Transaction) -> None:
-        services, draft = self._services, transaction.draft
-        assert draft is not None
-        now = services.clock.now()
-        try:
-            rows, grants, named = transaction.expanded(services)
-            operation = draft.commit(transaction.envelope(rows), grants, transaction, named)
-        except SpoolError as error:
-            self._refuse_message(transaction, Defer(UNDECIDED, "queue", str(error)))
-            return
-        operations: list[Any] = [operation]
-        if transaction.new_recipients and transaction.origin.account is not None:
-            operations.append(services.known_recipients.remember(transaction.origin.account, transaction.new_recipients, now))
-        event = transaction.accepted_event(draft.message_id, draft.size, now)
-        services.limiter.charge(transaction.charges, now)
-        transaction.committing = True
-        if transaction.held is not None:
-            services.load.flight.commit(transaction.held)
-        future = services.submit(operations, [event])
-        future.add_done_callback(lambda done: self._committed(transaction, done))
-
-    def _committed(self, transaction: Transaction, done: asyncio.Future[list[Any]]) -> None:
-        services, draft = self._services, transaction.draft
-        assert draft is not None
-        self._land(transaction)
-        error = done.exception()
-        if error is not None:
-            self._commit_failed(transaction, error)
-            return
-        services.spool.committed(draft)
-        services.wake_delivery()
-        for reason, ref in transaction.payers:
-            if reason is GrantReason.NETWORK:
-                services.right_used(ref, transaction.received_at)
-        services.count.inc("postlatch_messages_accepted_total", (transaction.origin.listener,))
-        transaction.forget()
-        if self._transaction is transaction:
-            self._transaction = None
-            self._connection.session.answer(Reply(250, "2.0.0", f"queued as {format_id(draft.message_id)}"))
-            self._connection.resume()
-
-    def _commit_failed(self, transaction: Transaction, error: BaseException) -> None:
-        self._land(transaction)
-        unknown = isinstance(error, WriteFailed) and error.unknown
-        if transaction.draft is not None:
-            # Not by drop(): the client may have gone meanwhile. Unknown: the row may be there, and needs its body.
-            transaction.draft.abort(unknown=unknown)
-        full = isinstance(error, WriteFailed) and error.disk_full
-        reply = NO_SPACE if full else UNDECIDED
-        transaction.committing = False
-        self._refuse_message(transaction, Defer(reply, "disk space" if full else "store", f"not committed: {error}"))
-        self._connection.resume()
-
-    def _refuse_message(self, transaction: Transaction, verdict: Refuse | Defer) -> None:
-        sender = str(transaction.sender or "<>")
-        recipients = [recipient.address.text for recipient in transaction.recipients]
-        self._tell("message.refused", verdict, {"sender": sender, "recipient": recipients})
-        self.drop()
-        if self._connection.session.waiting:
-            self._connection.session.answer(verdict.reply, close=verdict.close)
-
     # The end of a transaction
 
     def on_dropped(self, _event: ev.TransactionDropped) -> None:
@@ -366,15 +227,17 @@ class MailHandler:
 
     def drop(self) -> None:
         """Forget the transaction; a commit that is under way goes on, since it may already be on the disk."""
-        transaction, self._transaction = self._transaction, None
+        transaction, self.transaction = self.transaction, None
         if transaction is None or transaction.committing:
             return
+        if transaction.check is not None:
+            transaction.check.abandon()
         if transaction.draft is not None:
             transaction.draft.abort()
-            self._land(transaction)
+            self.land(transaction)
         transaction.forget()
 
-    def _land(self, transaction: Transaction) -> None:
+    def land(self, transaction: Transaction) -> None:
         """It is on the disk, or nothing comes of it: it is not in flight any more."""
         held, transaction.held = transaction.held, None
         if held is not None:
@@ -384,10 +247,10 @@ class MailHandler:
         """Journal that a limit was met."""
         self._services.record(Event("limit.reached", self._services.clock.now(), {**self._connection.where(), "limit": name}))
 
-    def _tell(self, name: str, verdict: Refuse | Defer, fields: dict[str, Any]) -> None:
+    def tell(self, name: str, verdict: Refuse | Defer, fields: dict[str, Any]) -> None:
         tell(self._services, name, verdict, {**self._connection.where(), **fields})
 
-    def _later(self, work: Any) -> None:
+    def later(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._finished)
 
@@ -395,7 +258,7 @@ class MailHandler:
         """After asynchronous work: an exception there must not leave the client without an answer (fails closed)."""
         if not task.cancelled() and (error := task.exception()) is not None:
             verdict = Defer(UNDECIDED, "internal error", f"{type(error).__name__}: {error}")
-            self._tell("message.refused", verdict, {})
+            self.tell("message.refused", verdict, {})
             if self._connection.session.waiting:
                 self._connection.session.answer(UNDECIDED)
         self._connection.resume()

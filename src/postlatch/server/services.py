@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from postlatch.accounts.authenticator import Authenticator
 from postlatch.accounts.book import AccountBook
@@ -18,20 +18,10 @@ from postlatch.model.events import Event
 from postlatch.policy.snapshot import Snapshot
 from postlatch.server.bans import BanList
 from postlatch.server.load import Load
+from postlatch.server.metering import Count
 from postlatch.server.refused import Refusals
+from postlatch.server.senders import Senders
 from postlatch.spool.spool import Spool
-
-
-class Count(Protocol):
-    """Counts for /metrics; see the catalogue in the web room."""
-
-    def inc(self, name: str, labels: tuple[str, ...] = (), amount: float = 1) -> None:
-        """Add to a counter."""
-        ...
-
-    def set(self, name: str, value: float, labels: tuple[str, ...] = ()) -> None:
-        """Set a gauge."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +79,7 @@ class Services:
     refusals: Refusals
     draining: bool = False
     load: Load = field(default_factory=Load)
+    senders: Senders | None = None  # None: nobody is checked
+
+
+__all__ = ["Count", "LimitRules", "Services", "SessionLimits"]

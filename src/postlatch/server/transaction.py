@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from postlatch.limits.limiter import Charge
 from postlatch.model.address import Address
 from postlatch.model.envelope import Client, Envelope, EnvelopeRecipient, GrantReason, RecipientParams, Role, SenderParams
-from postlatch.model.events import Event
+from postlatch.model.events import Event, JsonValue
 from postlatch.model.ids import format_id
 from postlatch.policy.aliases import expand
 from postlatch.policy.decide import AcceptRecipient
+from postlatch.policy.dmarc import DmarcFacts
 from postlatch.policy.grant import RelayGrant
+from postlatch.senderauth.check import MessageCheck
+from postlatch.senderauth.results import Authentication
 from postlatch.server.charges import payer_charges
 from postlatch.server.flight import Held
 from postlatch.server.headers import HeaderCollector, HeaderFacts
+from postlatch.server.senders import is_verified, journalled
 from postlatch.server.services import LimitRules, Services
 from postlatch.server.trace import missing_fields, protocol_name, received_field
 from postlatch.spool.contract import SpoolError
@@ -92,6 +96,12 @@ class Transaction:
         self.committing = False
         self.charges: list[Charge] = []  # what it costs, as judged at its end
         self.received_at = 0.0
+        self.check: MessageCheck | None = None  # of a stranger's message
+        self.found: Authentication | None = None  # what it found, at the end
+        self.dmarc: DmarcFacts | None = None
+        self.why = ""  # what is done by DMARC, as a sentence
+        self.quarantined = False
+        self.forged = 0  # how many results in our name were removed
         self.held: Held | None = None  # what it takes of the memory for mail, from the start of its body to its end
 
     def accept(self, recipient: AcceptedRecipient) -> None:
@@ -172,6 +182,8 @@ class Transaction:
             account=origin.account or "",
             params=self.params,
             header_message_id=self.header.message_id if self.header else "",
+            quarantined=self.quarantined,
+            verified=self.found is not None and is_verified(self.found.dmarc),
         )
 
     def accepted_event(self, message_id: int, size: int, now: float) -> Event:
@@ -192,8 +204,17 @@ class Transaction:
                 "grants": sorted({f"{reason}:{ref}" for reason, ref in self.payers}),
                 "size": size,
                 "header_message_id": self.header.message_id if self.header else "",
+                **(self._authenticated() if self.found is not None or self.forged else {}),
             },
         )
+
+    def _authenticated(self) -> dict[str, JsonValue]:
+        fields = journalled(self.found, self.why) if self.found is not None else {}
+        if self.quarantined:
+            fields["quarantined"] = True
+        if self.forged:
+            fields["forged_results"] = self.forged
+        return fields
 
 
 def _row(recipient: AcceptedRecipient, target: Address) -> EnvelopeRecipient:

@@ -15,6 +15,7 @@ from postlatch.settings.kinds import quote, suggest
 from postlatch.settings.origin import Origin
 from postlatch.settings.problem import Problem
 from postlatch.settings.raw import domain_tables, sub_table, tables, texts
+from postlatch.settings.reportboxes import check_reports
 from postlatch.settings.routes import parse_route
 from postlatch.settings.tomlines import KeyPath
 from postlatch.settings.tree import HttpSettings
@@ -23,7 +24,7 @@ from postlatch.settings.values import parse_socket, split_socket
 
 def cross_check(origin: Origin) -> list[Problem]:
     """Every problem between keys."""
-    checks = (_names, _addresses, _references, _domain_names, _callouts, check_aliases, _smarthost_login)
+    checks = (_names, _addresses, _references, _domain_names, _callouts, check_aliases, check_reports, _smarthost_login)
     return [problem for check in checks for problem in check(origin)]
 
 

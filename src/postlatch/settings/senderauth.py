@@ -13,6 +13,12 @@ from postlatch.settings.types import Table
 class AuthenticationSettings(Table):
     """How mail from strangers is checked: SPF, DKIM, ARC and DMARC, on `mx` listeners."""
 
+    check: bool = Field(
+        default=True,
+        examples=["true"],
+        description="Check who sent it. `false` only where another server of yours stands before this one and does it: then "
+        "every client is that server, and SPF would fail.",
+    )
     authserv_id: t.Domain | None = Field(
         default=None,
         examples=['"mx.example.com"'],

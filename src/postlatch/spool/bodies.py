@@ -188,6 +188,32 @@ class FileBody:
             raise SpoolError(f"the body file {self._path.name} cannot be read ({error.strerror})") from None
 
 
+class PrefixedBody:
+    """A body with octets in front of it."""
+
+    __slots__ = ("_body", "_prefix")
+
+    def __init__(self, prefix: bytes, body: FileBody) -> None:
+        self._prefix = prefix
+        self._body = body
+
+    @property
+    def size(self) -> int:
+        """Octets."""
+        return len(self._prefix) + self._body.size
+
+    @property
+    def data(self) -> bytes | None:
+        """None: use ``chunks``."""
+        return None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """What is in front, then the body in pieces of at most 256 KiB."""
+        yield self._prefix
+        async for piece in self._body.chunks():
+            yield piece
+
+
 def check_file(path: Path, size: int, digest: bytes) -> None:
     """Read a body file through. SpoolError if it is not what was stored."""
     found = hashlib.sha256()

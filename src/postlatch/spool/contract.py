@@ -46,6 +46,9 @@ class StoredMessage:
     eight_bit: bool  # the body holds octets above 127
     utf8_headers: Final[bool]  # the header block does
     priority: int  # or URGENT or BULK (`spool.priority`)
+    prefix: bytes  # header fields that belong in front of a body file
+    quarantined: bool  # its author's domain asks to set it apart
+    verified: bool  # the sender is who it says: a report to it is no backscatter
 
     def __init__(
         self,
@@ -64,6 +67,9 @@ class StoredMessage:
         eight_bit: bool = False,
         utf8_headers: bool = False,
         priority: int = NORMAL,
+        prefix: bytes = b"",
+        quarantined: bool = False,
+        verified: bool = False,
     ) -> None:
         self.message_id = message_id
         self.sender = sender
@@ -80,6 +86,9 @@ class StoredMessage:
         self.eight_bit = eight_bit
         self.utf8_headers = utf8_headers
         self.priority = priority
+        self.prefix = prefix
+        self.quarantined = quarantined
+        self.verified = verified
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)

@@ -57,8 +57,8 @@ class Draft:
     """One message on its way in. Used on the loop's thread.
 
     ``write`` any number of times; ``await prepare()`` if ``in_file``; ``commit`` gives the operation to submit; once that is
-    durable ``Spool.committed``, if it fails or nothing comes of it ``abort``. ``utf8_headers`` and ``marks`` are for the
-    server to set.
+    durable ``Spool.committed``, if it fails or nothing comes of it ``abort``. ``utf8_headers``, ``marks`` and ``prefix`` are
+    for the server to set, the last with header fields that are known at the end only, and go in front of what was written.
     """
 
     __slots__ = (
@@ -71,6 +71,7 @@ class Draft:
         "marks",
         "message_id",
         "opened_at",
+        "prefix",
         "size",
         "utf8_headers",
     )
@@ -87,6 +88,7 @@ class Draft:
         self.eight_bit = False
         self.utf8_headers = False
         self.marks: HeaderMarks = NO_MARKS
+        self.prefix = b""  # ASCII
 
     @property
     def in_file(self) -> bool:
@@ -152,6 +154,10 @@ class Draft:
         )
 
     def _make_claim(self, envelope: Envelope, kind: str) -> Claim:
+        if self.prefix and self._file is None:
+            self._chunks.insert(0, self.prefix)
+            self.size += len(self.prefix)
+            self.prefix = b""
         message = StoredMessage(
             self.message_id,
             envelope.sender,
@@ -168,6 +174,9 @@ class Draft:
             self.eight_bit,
             self.utf8_headers,
             decide(kind, self.marks, envelope.recipients, self.size),
+            self.prefix,
+            envelope.quarantined,
+            envelope.verified,
         )
         body = None if self._file is not None else self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         return Claim(message, queued_recipients(envelope.recipients), self._intake.epoch, body)

@@ -24,10 +24,11 @@ from postlatch.store.merging import parts
 INSERT_MESSAGE: Final = """
 INSERT INTO messages (id, sender, sender_local, sender_domain, received_at, size, body_kind, body_digest, eight_bit,
   utf8_headers, declared_size, body_type, smtputf8, ret, envid, listener, role, client, helo, account, header_message_id, kind,
-  priority)
+  priority, quarantined, verified, prefix)
 VALUES"""
 _PLAIN: Final = "?, " * 12
-MESSAGE_VALUES: Final = f"(?, nullif(?, ''), nullif(?, ''), nullif(?, ''), {_PLAIN}nullif(?, ''), nullif(?, ''), ?, ?, ?, ?, ?)"
+_OPTIONAL: Final = "nullif(?, ''), "
+MESSAGE_VALUES: Final = f"(?, {_OPTIONAL * 3}{_PLAIN}{_OPTIONAL * 2}{'?, ' * 7}nullif(?, ''))"
 INSERT_BODY: Final = "INSERT INTO bodies VALUES"
 BODY_VALUES: Final = "(?, ?)"
 INSERT_RECIPIENT: Final = """
@@ -41,7 +42,8 @@ RECIPIENT_VALUES: Final = (
 
 SELECT_MESSAGES: Final = """
 SELECT id, sender, sender_local, sender_domain, received_at, size, declared_size, body_type, smtputf8, ret, envid,
-  listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers, priority
+  listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers, priority,
+  prefix, quarantined, verified
 FROM messages WHERE id IN ({})
 """
 RECIPIENT_COLUMNS: Final = """number, address, local, domain, destination, grant_reason, grant_ref, notify, orcpt,
@@ -75,6 +77,9 @@ def message_row(message: StoredMessage, body_kind: str, digest: bytes) -> tuple[
         message.header_message_id,
         message.kind,
         message.priority,
+        int(message.quarantined),
+        int(message.verified),
+        bytearray(message.prefix) if message.prefix else "",
     )
 
 
@@ -124,7 +129,8 @@ def load_messages(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[in
 
 def _message(row: Sequence[Any]) -> StoredMessage:
     (number, *sender, received_at, size, declared, body_type, smtputf8, ret, envid) = row[:11]
-    listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers, priority = row[11:]
+    listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers, priority, *found = row[11:]
+    prefix, quarantined, verified = found
     return StoredMessage(
         message_id=number,
         sender=_address(*sender),
@@ -141,6 +147,9 @@ def _message(row: Sequence[Any]) -> StoredMessage:
         eight_bit=bool(eight_bit),
         utf8_headers=bool(utf8_headers),
         priority=priority,
+        prefix=prefix or b"",
+        quarantined=bool(quarantined),
+        verified=bool(verified),
     )
 
 

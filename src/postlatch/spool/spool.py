@@ -15,7 +15,7 @@ from pathlib import Path
 
 from postlatch.model.ids import IdSource
 from postlatch.spool import claims
-from postlatch.spool.bodies import FileBody, MemoryBody, check_file, digest_of, unlink_quietly
+from postlatch.spool.bodies import FileBody, MemoryBody, PrefixedBody, check_file, digest_of, unlink_quietly
 from postlatch.spool.contract import Claim, Outcome, SpoolError
 from postlatch.spool.draft import Draft, Intake
 from postlatch.spool.fastpath import WAITING_MESSAGES, WAITING_OCTETS, FastPath
@@ -104,7 +104,7 @@ class Spool:
         """The first operation of a run, before any draft is opened. ``report.stray`` is for `cleanup`."""
         return sweep(now, clean=clean, bodies=self._bodies)
 
-    async def body(self, claim: Claim) -> MemoryBody | FileBody:
+    async def body(self, claim: Claim) -> MemoryBody | FileBody | PrefixedBody:
         """The body of a claim, checked against its digest. SpoolError if it is damaged or gone: hold the recipients."""
         if claim.body is not None:
             return MemoryBody(claim.body)
@@ -114,7 +114,8 @@ class Spool:
             return MemoryBody(data)
         path = body_path(self._bodies, message_id)
         await asyncio.get_running_loop().run_in_executor(self._threads, check_file, path, size, digest)
-        return FileBody(path, size, self._threads)
+        body = FileBody(path, size, self._threads)
+        return PrefixedBody(claim.message.prefix, body) if claim.message.prefix else body
 
     def close(self) -> None:
         """Wait for the threads. Claims that were not finished come up again at the next start."""

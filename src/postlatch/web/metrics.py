@@ -40,6 +40,7 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_delivery_due_rate": Metric("gauge", "Messages a second that may be taken from the queue when they are due."),
     "postlatch_delivery_network_up": Metric("gauge", "0 while no next hop at all can be reached, else 1."),
     "postlatch_delivery_put_back_total": Metric("counter", "Messages put back into the queue without an attempt.", ("reason",)),
+    "postlatch_dkim_signed_total": Metric("counter", "Signatures made for mail of ours, by algorithm.", ("algorithm",)),
     "postlatch_queue_recipients": Metric("gauge", "Recipients in the queue now, by state.", ("state",)),
     "postlatch_queue_oldest_seconds": Metric("gauge", "Age of the oldest recipient that is neither final nor held."),
     "postlatch_commit_seconds": Metric("histogram", "How long a commit took until it was on disk."),
@@ -50,6 +51,10 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_limits_reached_total": Metric("counter", "Times that a limit was met.", ("limit",)),
     "postlatch_certificate_expiry_timestamp_seconds": Metric("gauge", "When a listener's certificate ends.", ("listener",)),
     "postlatch_alerts_total": Metric("counter", "Alerts raised, by kind.", ("kind",)),
+    "postlatch_sender_checks_total": Metric(
+        "counter", "Checks of who sent a stranger's message, by result (RFC 8601).", ("check", "result")
+    ),
+    "postlatch_reports_total": Metric("counter", "Reports received by mail, or sent, by what became of them.", ("kind", "result")),
     "postlatch_shed_total": Metric("counter", "Clients turned away to keep the relay up, by reason.", ("listener", "reason")),
     "postlatch_stress": Metric("gauge", "1 while the relay is under stress, else 0."),
     "postlatch_connections_by_state": Metric("gauge", "Connections of clients, by what they are doing.", ("listener", "state")),

@@ -9,7 +9,7 @@ from typing import Any
 from postlatch.accounts.authenticator import Busy
 from postlatch.accounts.problem import AccountError
 from postlatch.app.answer import BAD_NEWS, UNDECIDED, UNUSABLE, Answer, CommandError
-from postlatch.app.commands import account, ban, destination, journal, policy, queue, right, status, transfer
+from postlatch.app.commands import account, ban, destination, dkim, dns, journal, policy, queue, reports, right, status, transfer
 from postlatch.app.policy import PolicyRefused
 from postlatch.app.world import World
 from postlatch.journal.read import JournalDamaged
@@ -37,6 +37,10 @@ COMMANDS: dict[str, Command] = {
     "destination.list": destination.listing,
     "destination.pause": destination.pause,
     "destination.resume": destination.resume,
+    "dkim.keygen": dkim.keygen,
+    "dkim.list": dkim.listing,
+    "dkim.rotate": dkim.rotate,
+    "dns": dns.records,
     "queue.list": queue.listing,
     "queue.show": queue.show,
     "queue.counts": queue.counts,
@@ -56,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "decide": policy.decide,
     "status": status.status,
     "metrics": status.metrics,
+    "reports": reports.listing,
     "backup": transfer.make,
 }
 

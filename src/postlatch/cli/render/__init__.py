@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from postlatch.cli.render import destinations, journal, people, policy, queue, setup
+from postlatch.cli.render import destinations, dns, journal, people, policy, queue, reports, senders, setup, signing
 from postlatch.cli.text import Line, Table
 
 Renderer = Callable[[dict[str, Any]], list[Line | Table]]
@@ -36,6 +36,13 @@ RENDERERS: dict[str, Renderer] = {
     "destination.list": destinations.destinations,
     "destination.pause": people.done("Paused {destination}: its mail waits for: postlatch destination resume {destination}"),
     "destination.resume": destinations.resumed,
+    "dkim.keygen": signing.made,
+    "dkim.list": signing.listing,
+    "dkim.rotate": signing.made,
+    "spf": senders.spf,
+    "verify": senders.verify,
+    "dns": dns.records,
+    "reports": reports.reports,
     "queue.list": queue.recipients,
     "queue.show": queue.messages,
     "queue.hold": queue.changed("Held"),

@@ -1,1 +1,1 @@
-"""SPF: may this address send for this domain? RFC 7208."""
+"""SPF: may this address send for that domain? RFC 7208."""

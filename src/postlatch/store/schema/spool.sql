@@ -25,7 +25,10 @@ CREATE TABLE messages (
   header_message_id TEXT NOT NULL,
   kind TEXT NOT NULL,                    -- of a notification of our own, else empty
   finished_at REAL,                      -- set when no recipient is unfinished; the body is gone then
-  priority INTEGER NOT NULL DEFAULT 1 CHECK (priority BETWEEN 0 AND 2)  -- 0 urgent, 1 normal, 2 bulk (spool/priority.py)
+  priority INTEGER NOT NULL DEFAULT 1 CHECK (priority BETWEEN 0 AND 2),  -- 0 urgent, 1 normal, 2 bulk (spool/priority.py)
+  prefix BLOB DEFAULT NULL,              -- header fields that belong in front of a body file
+  quarantined INTEGER NOT NULL DEFAULT 0,  -- its author's domain asks to set it apart
+  verified INTEGER NOT NULL DEFAULT 0    -- the sender is who it says: it may get a report
 ) STRICT;
 
 -- One index for two readers: the open messages in the order of their ids, and the finished ones by age.
