@@ -79,7 +79,7 @@ def test_a_day_brings_only_so_many_reports_and_rows(connection: sqlite3.Connecti
     assert reports.add(REPORT)(connection) is Added.TOO_MANY
     assert reports.add(REPORT._replace(received_at=NOW + 50_000))(connection) is Added.NEW
     connection.execute("UPDATE reports SET row_count = 0")
-    connection.execute("UPDATE reports SET row_count = ? WHERE report_id = '1'", (reports.ROWS_A_DAY - 1,))
+    connection.execute("UPDATE reports SET row_count = ? WHERE report_id = '1' AND reporter = 'x'", (reports.ROWS_A_DAY - 1,))
     connection.execute("DELETE FROM reports WHERE report_id > '2'")
     more = REPORT._replace(report_id="more")
     assert reports.add(more)(connection) is Added.TOO_MANY

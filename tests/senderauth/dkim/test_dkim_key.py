@@ -36,7 +36,7 @@ def test_a_record_needs_no_more_than_p() -> None:
 
 
 def test_flags_are_read_and_unknown_ones_left() -> None:
-    found = parse_key(f"v=DKIM1; k=Ed25519; t= y : s:new; n=notes; x=y; p={_ED25519}".encode())
+    found = parse_key(f"v=DKIM1; k=ed25519; t= y : s:new; n=notes; x=y; p={_ED25519}".encode())
     assert (found.algorithm, found.bits, found.testing, found.exact) == ("ed25519", 256, True, True)
 
 
@@ -70,6 +70,7 @@ def test_the_smallest_and_the_largest_rsa_key_are_read(bits: int) -> None:
         (f"v=DKIM1; p={_ED25519}".encode(), "no RSA key"),
         (f"v=DKIM1; k=ed25519; p={_ED25519[4:]}".encode(), "32 octets"),
         (f"v=DKIM1; k=dsa; p={_ED25519}".encode(), "neither rsa nor ed25519"),
+        (f"v=DKIM1; k=ED25519; p={_ED25519}".encode(), "neither rsa nor ed25519"),
         (f"k=ed25519; v=DKIM1; p={_ED25519}".encode(), "version"),
         (f"v=DKIM10; k=ed25519; p={_ED25519}".encode(), "version"),
         (f"v=DKIM1; k=ed25519; h=sha1; p={_ED25519}".encode(), "SHA-256"),

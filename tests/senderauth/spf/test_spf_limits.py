@@ -144,7 +144,7 @@ def test_a_record_that_is_too_long_is_a_permerror_and_one_at_the_limit_is_read()
     assert checked({"example.org": record(whole)}).result is Result.PASS
     found = checked({"example.org": record(whole + "y")})
     assert found.result is Result.PERMERROR
-    assert "longer than 16384 octets" in found.reason
+    assert "longer than 8192 octets" in found.reason
 
 
 # Failures of the DNS

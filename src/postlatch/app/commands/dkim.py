@@ -46,8 +46,12 @@ async def _make(world: World, domain: str, *, rotate: bool) -> Answer:
 
 
 async def listing(world: World, _arguments: dict[str, Any]) -> Answer:
-    """All keys. Those that wait are looked for in the DNS now: whoever has just published a record asks with this."""
+    """All keys. Those that wait are looked for in the DNS now: whoever has just published a record asks with this.
+
+    The same holds for files that were lost and are back.
+    """
     keys = await _keys_of(world)
+    await keys.refresh()
     seen = await keys.look(all_waiting=True)
     return good("keys", keys=_shown(world, keys, keys.rows, seen))
 

@@ -54,6 +54,9 @@ commands = ["6000/minute"]
 [outbound]
 smarthost = "smtp://127.0.0.1:{sink}"
 
+[authentication]
+check = false
+
 [alerts]
 to = ["alice@example.com"]
 

@@ -80,7 +80,7 @@ def parse_key(record: bytes) -> PublicKey:
         raise KeyRecordError("the key record's version is not DKIM1, or not its first tag (RFC 6376 section 3.6.1)")
     _check_use(tags)
     flags = _words(tags.get("t", ""))
-    algorithm = tags.get("k", "rsa").lower()
+    algorithm = tags.get("k", "rsa")
     material = _material(tags)
     if algorithm == "rsa":
         rsa = _rsa_key(material)
@@ -105,7 +105,8 @@ def _check_use(tags: dict[str, str]) -> None:
 
 
 def _words(value: str) -> list[str]:
-    return [word.strip(" \t").lower() for word in value.split(":")]
+    """Section 3.2: values compare with case where their tag's description does not say otherwise."""
+    return [word.strip(" \t") for word in value.split(":")]
 
 
 def _material(tags: dict[str, str]) -> bytes:

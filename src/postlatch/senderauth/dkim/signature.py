@@ -84,7 +84,7 @@ def _summary(tags: dict[str, str]) -> Summary:
     return Summary(
         domain=a_labels(domain) or printable(domain),
         selector=selector_labels(selector) or printable(selector),
-        algorithm=printable(tags.get("a", "").lower(), 40),
+        algorithm=printable(tags.get("a", ""), 40),
         identity=printable(tags.get("i", "")),
         signature=printable(without_white(tags.get("b", "")), _SHOWN),
         body_hash=printable(without_white(tags.get("bh", "")), 64),
@@ -122,20 +122,20 @@ def _signature(field: RawField, tags: dict[str, str], now: float) -> Signature:
 
 
 def _words(value: str) -> list[str]:
-    return [word.strip(" \t").lower() for word in value.split(":")]
+    return [word.strip(" \t") for word in value.split(":")]
 
 
 def _algorithm(text: str) -> str:
-    name = text.lower()
-    if name == "rsa-sha1":
+    """RFC 6376 section 3.2: values compare with case where their tag's description does not say otherwise."""
+    if text == "rsa-sha1":
         raise SignatureError("the signature uses SHA-1, which proves nothing any more (RFC 8301 section 3.1)")
-    if name not in {"rsa-sha256", "ed25519-sha256"}:
+    if text not in {"rsa-sha256", "ed25519-sha256"}:
         raise SignatureError("the signature's a= is neither rsa-sha256 nor ed25519-sha256 (RFC 8463 section 3)")
-    return name.removesuffix("-sha256")
+    return text.removesuffix("-sha256")
 
 
 def _canonicalisations(text: str) -> tuple[str, str]:
-    header, slash, body = text.lower().partition("/")
+    header, slash, body = text.partition("/")
     both = (header, body if slash else "simple")
     if both[0] not in _CANONICALISATIONS or both[1] not in _CANONICALISATIONS:
         raise SignatureError("the signature's c= names an unknown canonicalisation (RFC 6376 section 3.5)")
@@ -173,7 +173,7 @@ def _octets(tags: dict[str, str], name: str) -> bytes:
 
 
 def _headers(text: str) -> tuple[bytes, ...]:
-    names = _words(text)
+    names = _words(text.lower())
     if not all(map(_FIELD_NAME.fullmatch, names)):
         raise SignatureError("the signature's h= is not a list of field names (RFC 6376 section 3.5)")
     if "from" not in names:

@@ -4,6 +4,7 @@ decides whether a text is a record at all."""
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -12,6 +13,7 @@ from postlatch.senderauth.results import Disposition
 
 MAX_REPORT_ADDRESSES: Final = 10
 _MAX_URI: Final = 500  # characters
+_USUAL: Final = 512  # octets of a record
 
 _VERSION: Final = re.compile(r"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")  # the value alone is case-sensitive
 _VALUE: Final = re.compile(r"[\x20-\x3a\x3c-\x7e\t]+")  # WSP belongs to the separators
@@ -53,7 +55,9 @@ def is_record(text: bytes) -> bool:
 def parse_record(texts: list[bytes]) -> Record | None:
     """The record of a name from all its TXT records: None if there is none, or more than one (section 4.10, step 2)."""
     records = [text for text in texts if is_record(text)]
-    return _parse(records[0].decode("latin-1")) if len(records) == 1 else None
+    if len(records) != 1:
+        return None
+    return (_parse_again if len(records[0]) <= _USUAL else _parse)(records[0].decode("latin-1"))
 
 
 def _parse(text: str) -> Record:
@@ -75,6 +79,10 @@ def _parse(text: str) -> Record:
         fo=_failure_options(tags.get("fo", ""), has_ruf="ruf" in tags),
         rua=rua,
     )
+
+
+# Much mail is of few domains; what is longer than any usual record must not fill the memory.
+_parse_again = lru_cache(maxsize=1024)(_parse)
 
 
 def _tags(text: str) -> dict[str, str]:

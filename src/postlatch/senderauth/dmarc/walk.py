@@ -73,9 +73,12 @@ def targets(domain: str) -> list[str]:
 
 async def ask(resolver: Resolver, domains: Iterable[str], answers: Answers) -> None:
     """Walk from each of these domains at once; names that ``answers`` has already are not asked again."""
-    names = {name: None for domain in domains for name in targets(domain) if name not in answers}
-    found = await asyncio.gather(*(_answer(resolver, name) for name in names))
-    answers.update(zip(names, found, strict=True))
+    names = list(dict.fromkeys(name for domain in domains for name in targets(domain) if name not in answers))
+    if len(names) == 1:  # no task for what needs none
+        answers[names[0]] = await _answer(resolver, names[0])
+    elif names:
+        found = await asyncio.gather(*(_answer(resolver, name) for name in names))
+        answers.update(zip(names, found, strict=True))
 
 
 async def _answer(resolver: Resolver, name: str) -> Answer:
