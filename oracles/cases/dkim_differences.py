@@ -49,11 +49,18 @@ def _open_last_line(case: Case, _ours: str, _theirs: str) -> bool:
     return re.search(rb"[ \t]\r?\Z", case.body) is not None and b"/relaxed" in case.header
 
 
+def _not_looked_at(_case: Case, _ours: str, said: str) -> bool:
+    return not said
+
+
 DKIMPY: tuple[Explained, ...] = (
     Explained("dkimpy honours l=, after which anything can follow; ours says policy", "RFC 6376 8.2", ours("(l=)")),
     Explained("dkimpy lets signatures pass ten hours after their end; ours not a second", "RFC 6376 3.5", ours("has expired")),
     Explained("dkimpy believes clocks that are ten hours ahead; ours five minutes", "RFC 6376 3.5", ours("in the future")),
     Explained("dkimpy verifies SHA-1", "RFC 8301 3.1", ours("SHA-1")),
+    Explained(
+        "dkimpy fails at a message that begins with a folded line; ours skips it", "RFC 5322 2.2.3", theirs("IndexError")
+    ),
     Explained("dkimpy verifies signatures that do not cover From", "RFC 6376 5.4", ours("does not cover From")),
     Explained("dkimpy takes an i= whose domain is none", "RFC 6376 3.5", ours("i= has no domain")),
     Explained("dkimpy refuses a message with white space before a colon", "RFC 6376 3.4.2", _space_before_colon),
@@ -67,4 +74,6 @@ DKIMPY: tuple[Explained, ...] = (
     Explained("dkimpy reads a bare LF as a line end", "RFC 6376 5.3", _bare_lf),
     Explained("dkimpy keeps white space at a last line without its CRLF", "RFC 6376 3.4.4", _open_last_line),
 )
-OPENDKIM: tuple[Explained, ...] = ()
+OPENDKIM: tuple[Explained, ...] = (
+    Explained("OpenDKIM does not look at a message without From, or whose header is cut", "RFC 5322 3.6", _not_looked_at),
+)

@@ -408,6 +408,32 @@ def test_a_relay_that_takes_no_mail_from_outside_needs_no_mx() -> None:
     assert by_place(rows) == {}
 
 
+def test_without_an_mx_of_ours_spf_names_this_host() -> None:
+    site = SITE._replace(receives=False)
+    rows, _ = looked_at(spoiled({DOMAIN: {"MX": ["10 backup.example.net."], "TXT": None}, **BACKUP}), site)
+    assert by_place(rows)[SPF].publish == "v=spf1 a:mail.example.com -all"
+    zone = spoiled({DOMAIN: {"MX": ["10 backup.example.net."], "TXT": ["v=spf1 mx -all"]}, **BACKUP})
+    rows, text = looked_at(zone, site)
+    assert by_place(rows)[SPF].publish == "v=spf1 a:mail.example.com mx -all"
+    assert by_place(looked_at(mended(zone, text), site)[0]) == {}
+
+
+def test_behind_a_smarthost_nobody_looks_for_the_name_of_our_address() -> None:
+    zone = spoiled(
+        {PTR4: None, DOMAIN: {"TXT": ["v=spf1 mx include:isp.example -all"]}, "isp.example": {"TXT": ["v=spf1 -all"]}}
+    )
+    rows, _ = looked_at(zone, SITE._replace(smarthost="relay.isp.example"))
+    assert {place: row.status for place, row in by_place(rows).items()} == {PTR: "optional"}
+    [spf] = [row for row in rows if (row.name, row.type) == SPF]
+    assert "Compare with what the provider of relay.isp.example tells you" in spf.why
+
+
+def test_the_dmarc_record_without_a_fault_is_kept() -> None:
+    rows, _ = looked_at(spoiled(_dmarc("v=DMARC1; p=often", "v=DMARC1; p=reject")))
+    assert by_place(rows)[DMARC].publish == "v=DMARC1; p=reject"
+    assert by_place(rows)[DMARC].remove == ("v=DMARC1; p=often",)
+
+
 def test_usage_two_of_tlsa_matches_the_authority() -> None:
     zone = spoiled({DANE[0]: {"TLSA": [f"2 0 0 {CHAIN[1].whole.hex()}"]}})
     assert by_place(looked_at(zone)[0]) == {}

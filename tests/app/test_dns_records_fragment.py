@@ -8,7 +8,7 @@ import dns.rdata
 import pytest
 from dns.rdtypes.ANY.TXT import TXT
 from dns_records_support import DOMAIN, GOOD, HOST, KEY, SITE, V4, by_place, loaded, looked_at, mended, spoiled
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from postlatch.app.dns_records.fragment import STRING, quoted, record
@@ -96,6 +96,48 @@ def test_what_a_zone_held_before_stays_on_its_own_line(hostile: str) -> None:
         texts = [row["name"], row["why"], row["publish"], *row["published"]]
         assert all(one.isascii() and one.isprintable() for one in texts), texts
         assert all(len(one) <= 500 for one in row["published"])
+
+
+_PLACES = [(name, kind) for name, types in GOOD.items() for kind in types] + [
+    (DOMAIN, "CNAME"),
+    (HOST, "CNAME"),
+    ("*.example.com", "MX"),
+]
+_PIECES = st.sampled_from(
+    [
+        "v=spf1",
+        "v=DMARC1",
+        "p=",
+        ";",
+        "rua=mailto:",
+        "v=STSv1",
+        "id=",
+        "v=DKIM1",
+        " ",
+        ",",
+        "-all",
+        "include:",
+        "3 1 1 ",
+        "10 ",
+        ".",
+    ]
+)
+_TEXTS = st.lists(st.one_of(_PIECES, st.text(st.characters(codec="utf-8"), max_size=20)), max_size=12).map("".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(_PLACES), st.lists(_TEXTS, min_size=1, max_size=3), max_size=5))
+def test_whatever_is_published_gives_rows_and_a_fragment_that_loads(changes: dict[tuple[str, str], list[str]]) -> None:
+    zone = spoiled({})
+    for (name, kind), texts in changes.items():
+        zone.setdefault(name, {})[kind] = texts
+    rows, text = looked_at(zone)
+    loaded(text)
+    assert all(line.isascii() and line.isprintable() for line in text.splitlines())
+    for row in (row.as_json() for row in rows):
+        assert row["why"]
+        texts = [row["name"], row["why"], row["publish"], *row["published"]]
+        assert all(one.isascii() and one.isprintable() for one in texts), texts
 
 
 def test_records_of_another_zone_are_comments() -> None:

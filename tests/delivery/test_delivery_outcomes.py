@@ -37,6 +37,22 @@ def test_what_was_taken_is_delivered() -> None:
     assert (outcome.number, outcome.kind, outcome.reply) == (4, OutcomeKind.DELIVERED, "250 2.0.0 taken")
 
 
+STRANGERS = [local(), recipient("x@branch.example", destination=Destination.RELAY, reason=GrantReason.RELAY_DOMAIN)]
+
+
+@pytest.mark.parametrize("one", STRANGERS)
+def test_a_stranger_whose_domain_vouched_for_the_sender_is_told_of_a_failure_and_of_nothing_else(one: QueuedRecipient) -> None:
+    said = message()
+    said.verified = True
+    assert end(one, permanent(), said).outcome.kind is OutcomeKind.BOUNCED
+    [notice] = news(one, permanent(), said)
+    assert (notice.kind, notice.verified) == ("dsn", True)
+    assert news(one, temporary(), said, LATE) == []
+    said.sender = None
+    assert end(one, permanent(), said).outcome.kind is OutcomeKind.HELD
+    assert news(one, permanent(), said) == []
+
+
 def test_what_fails_for_now_is_tried_again() -> None:
     outcome = end(recipient(), temporary()).outcome
     assert outcome.kind is OutcomeKind.DEFERRED

@@ -175,6 +175,7 @@ def test_a_zone_file_is_asked_instead_of_the_dns(place: Place, tmp_path: Path) -
         (None, "cannot be read: No such file or directory"),
         ("{", "is no zone file"),
         ('{"a.example": {"A": [1]}}', "the A records of a.example must be a list of texts"),
+        ('{"a.example": {"CNAME": []}}', "the CNAME records of a.example must be a list of texts"),
         ("[" * 100_000, "is no zone file"),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 from postlatch.senderauth.dkim.sign import Signer, SigningKey, generate, load_private_key, public_record
 from postlatch.testing.peers.name_server import NameServer
 from postlatch.testing.peers.ports import wait_until
+from postlatch.testing.peers.recorder import RecordingSink
 from postlatch.testing.running import BASE, RunningRelay
 
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.5"
@@ -34,8 +35,17 @@ owner = "ops@example.com"
 expires = 2099-12-31
 why = "their CRM does not sign"
 
+[relay_domains."branch.example"]
+route = "smtp://127.0.0.1:BRANCH"
+recipients = ["carol"]
+owner = "ops@example.com"
+expires = 2099-12-31
+
 [outbound]
 resolver = ["127.0.0.1:DNS"]
+
+[outbound.routes]
+"good.example" = "smtp://127.0.0.1:GOOD"
 """
 ZONE = {
     "example.com": {"TXT": [f'"v=spf1 ip4:{ELSEWHERE} -all"']},
@@ -61,14 +71,19 @@ class Checked(NamedTuple):
 
     relay: RunningRelay
     dns: NameServer
+    good: RecordingSink
 
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checked]:
-    with NameServer(ZONE) as dns:
-        config = BASE + CHECKED.replace("DNS", str(dns.port))
-        with RunningRelay(tmp_path_factory.mktemp("senders"), config) as relay:
-            yield Checked(relay, dns)
+    with NameServer(ZONE) as dns, RecordingSink() as branch, RecordingSink() as good:
+        branch.answer = "550 5.1.1 no such user"
+        ports = {"DNS": dns.port, "BRANCH": branch.port, "GOOD": good.port}
+        config = CHECKED
+        for name, port in ports.items():
+            config = config.replace(f":{name}", f":{port}")
+        with RunningRelay(tmp_path_factory.mktemp("senders"), BASE + config) as relay:
+            yield Checked(relay, dns, good)
 
 
 def message(author: str, token: str, *extra: str, body: str = "text") -> bytes:
@@ -228,6 +243,23 @@ def test_an_author_who_cannot_be_told_is_set_apart(checked: Checked, author: str
 def test_two_from_fields_are_refused(checked: Checked) -> None:
     raw = message("a@good.example", "two", "From: b@strict.example")
     assert send(checked.relay, "x@plain.example", raw).startswith("550 5.7.1")
+
+
+def state(relay: RunningRelay, recipient: str, sender: str) -> str:
+    """Where a recipient of the branch stands in the queue."""
+    rows = relay.json("queue", "list", "--recipient", recipient, "--sender", sender)["recipients"]
+    return str(rows[0]["state"]) if rows else "gone"
+
+
+def test_a_failure_is_reported_to_a_stranger_whose_domain_vouches_for_the_sender_and_to_no_other(checked: Checked) -> None:
+    relay = checked.relay
+    for sender in ("bob@good.example", "x@plain.example"):
+        raw = message(sender, f"fails-{sender}")
+        assert send(relay, sender, raw, recipient="carol@branch.example").startswith("250")
+    wait_until(lambda: len(checked.good.subjects) == 1, 20, "no report came")
+    assert "could not be delivered" in checked.good.subjects[0]
+    wait_until(lambda: state(relay, "carol@branch.example", "x@plain.example") == "held", 20, "it was not held")
+    assert state(relay, "carol@branch.example", "bob@good.example") == "gone"
 
 
 def test_a_replayed_signature_shows_in_the_journal_by_its_body_hash(checked: Checked) -> None:

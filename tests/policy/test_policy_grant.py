@@ -156,6 +156,22 @@ def test_no_report_goes_to_a_sender_that_may_be_forged(reason: GrantReason | Non
             make(SNAPSHOT, object(), reason, addr("victim@elsewhere.example"))
 
 
+@pytest.mark.parametrize("reason", [None, GrantReason.RELAY_DOMAIN])
+def test_a_failure_report_goes_to_a_stranger_whose_domain_vouched_for_the_sender(reason: GrantReason | None) -> None:
+    transaction, sender = object(), addr("bob@good.example")
+    note = notify_dsn(SNAPSHOT, transaction, reason, sender, verified=True)
+    assert (note.kind, note.sender, note.recipient) == (NotificationKind.DSN, None, sender)
+    note.grant.redeem(transaction, sender)
+
+
+@pytest.mark.parametrize("reason", [None, GrantReason.RELAY_DOMAIN, GrantReason.NOTIFICATION])
+def test_to_be_verified_opens_nothing_for_the_null_sender_or_for_mail_of_our_own(reason: GrantReason | None) -> None:
+    with pytest.raises(GrantError):
+        notify_dsn(SNAPSHOT, object(), reason, None, verified=True)
+    with pytest.raises(GrantError):
+        notify_dsn(SNAPSHOT, object(), GrantReason.NOTIFICATION, addr("bob@good.example"), verified=True)
+
+
 def test_no_report_goes_to_the_null_sender() -> None:
     for make in (notify_dsn, notify_delay):
         with pytest.raises(GrantError):
@@ -179,3 +195,29 @@ def test_without_a_domain_of_ours_the_host_name_stands_in_the_sender() -> None:
     note = grants.notify_test(snapshot(locals_=[]), object(), ops, [ops])
     assert note.sender == addr("postmaster@mx.example.com")
     assert note.kind is NotificationKind.TEST
+
+
+def report_to(recipient: Address, *, asked: tuple[Address, ...], permitted: frozenset[str] = frozenset()) -> grants.Notification:
+    return grants.notify_dmarc_report(SNAPSHOT, object(), recipient, "elsewhere.example", asked, permitted)
+
+
+def test_an_aggregate_report_goes_from_postmaster_to_an_address_that_the_domain_asked_for() -> None:
+    box = addr("dmarc@elsewhere.example")
+    note = report_to(box, asked=(addr("other@elsewhere.example"), box))
+    assert (note.kind, note.sender, note.recipient) == (NotificationKind.DMARC_REPORT, addr("postmaster@example.com"), box)
+    assert (note.grant.reason, note.grant.ref) == (GrantReason.NOTIFICATION, "dmarc_report")
+    with pytest.raises(GrantError, match="does not ask"):
+        report_to(addr("victim@elsewhere.example"), asked=(box,))
+    with pytest.raises(GrantError, match="does not ask"):
+        report_to(box, asked=())
+
+
+def test_an_aggregate_report_goes_abroad_only_to_a_domain_that_has_confirmed_it() -> None:
+    box = addr("in@service.test")
+    for permitted in (frozenset(), frozenset({"other.test", "test", "sub.service.test"})):
+        with pytest.raises(GrantError, match="has not confirmed"):
+            report_to(box, asked=(box,), permitted=permitted)
+    assert report_to(box, asked=(box,), permitted=frozenset({"service.test"})).recipient is box
+    literal = addr("in@[192.0.2.1]")
+    with pytest.raises(GrantError, match="has not confirmed"):
+        report_to(literal, asked=(literal,), permitted=frozenset({"[192.0.2.1]"}))

@@ -120,7 +120,7 @@ class IncomingReports:
             self._refuse(one.message_id, one.address, new.kind, str(added), _TOO_MANY, new)
             return
         self._counters.inc(METRIC, (new.kind, str(added)))
-        counts = {"messages": new.passed + new.failed, "passed": new.passed, "failed": new.failed}
+        counts = {"messages": new.passed + new.failed, "passed": new.passed, "failures": new.failed}
         fields: dict[str, JsonValue] = {
             "message": format_id(one.message_id),
             "recipient": one.address,

@@ -32,7 +32,7 @@ MAX_HEADER: Final = 1024 * 1024  # octets: more than is ever accepted (`server.h
 GRACE: Final = 3600.0  # seconds for which mail waits for keys that cannot be read; then it goes out unsigned
 RETRY_SECONDS: Final = 60.0
 _ALERT_SECONDS: Final = 3600.0
-_THREADS: Final = 2  # RSA leaves the interpreter to others meanwhile
+_THREADS: Final = 2
 _EMPTY_LINE: Final = b"\r\n\r\n"
 
 Authors = Callable[[bytes], Sequence[Address] | None]
@@ -194,7 +194,8 @@ class Signing:
         number = claim.message.message_id
         made = self._made.get(number)
         if made is None or made.domain != domain:
-            made = _Made(domain, asyncio.ensure_future(self._make(keys, body, self._since(claim))))
+            made = _Made(domain, self._begin(keys, body, self._since(claim)))
+            made.fields.add_done_callback(partial(self._counted, keys))
             self._made[number] = made
             if len(self._made) > MAX_REMEMBERED:
                 self._made.popitem(last=False)
@@ -204,18 +205,20 @@ class Signing:
         """From when a signature holds: from acceptance on, so that a later attempt does not prolong it."""
         return min(claim.message.received_at, self._clock.now())
 
-    async def _make(self, keys: tuple[SigningKey, ...], body: Body, since: float) -> bytes:
-        run, valid = asyncio.get_running_loop().run_in_executor, self._valid
-        if (data := body.data) is not None:
-            fields = await run(self._threads, sign_whole, keys, data, since, valid)
-        else:
-            fields = await self._make_streaming(keys, body, since)
-        for key in keys:
-            self._count("postlatch_dkim_signed_total", (key.algorithm,))
-        return fields
+    def _begin(self, keys: tuple[SigningKey, ...], body: Body, since: float) -> asyncio.Future[bytes]:
+        data = body.data
+        if data is None:
+            return asyncio.ensure_future(self._stream(keys, body, since))
+        # One turn of a thread for all of it: RSA, which takes most of the time, leaves the interpreter to others.
+        return asyncio.get_running_loop().run_in_executor(self._threads, sign_whole, keys, data, since, self._valid)
 
-    async def _make_streaming(self, keys: tuple[SigningKey, ...], body: Body, since: float) -> bytes:
-        """The same piece by piece: no more than one piece, and the header, is in memory."""
+    def _counted(self, keys: tuple[SigningKey, ...], made: asyncio.Future[bytes]) -> None:
+        if not made.cancelled() and made.exception() is None:
+            for key in keys:
+                self._count("postlatch_dkim_signed_total", (key.algorithm,))
+
+    async def _stream(self, keys: tuple[SigningKey, ...], body: Body, since: float) -> bytes:
+        """The signatures of a body that comes in pieces: one piece, and the header, is in memory at a time."""
         run = partial(asyncio.get_running_loop().run_in_executor, self._threads)
         signer: Signer | None = None
         head = b""

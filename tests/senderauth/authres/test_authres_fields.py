@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postlatch.senderauth.authres import MAX_SIGNATURES, field, received_spf, strip
@@ -152,6 +152,7 @@ ANY = st.one_of(
 
 
 @given(ANY, ANY, ANY, ANY, st.sampled_from(list(Result)))
+@settings(deadline=None)
 def test_no_text_of_a_stranger_becomes_structure(domain: str, selector: str, identity: str, login: str, result: Result) -> None:
     dkim = DkimResult(result, domain, selector, "rsa-sha256", identity, identity, selector)
     dmarc = DMARC._replace(from_domain=domain)
@@ -203,6 +204,7 @@ def test_received_spf_of_a_bounce_whose_check_failed() -> None:
 
 @pytest.mark.parametrize("result", list(Result))
 @given(ANY, ANY, ANY)
+@settings(deadline=None)
 def test_received_spf_is_one_field_whatever_is_in_it(result: Result, helo: str, sender: str, reason: str) -> None:
     spf = SPF._replace(result=result, reason=reason, mechanism=helo)
     raw = received_spf(spf, client="192.0.2.1", helo=helo, receiver="mx.example.com", sender=sender)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postlatch.senderauth.authres import strip
@@ -163,6 +163,7 @@ FILL = st.text(st.sampled_from('( )\\"\r\n\t;aA1.='), max_size=8)
 
 
 @given(FILL, FILL, st.sampled_from(["mx.example.com", "MX.example.COM.", '"mx.example.com"']))
+@settings(deadline=None)
 def test_whatever_stands_around_our_name_it_does_not_stay(before: str, behind: str, name: str) -> None:
     block = b"Authentication-Results: " + f"{before}{name}{behind}".encode() + b"\r\n"
     head = before.replace("\r", "").replace("\n", "")
@@ -179,6 +180,7 @@ def test_whatever_stands_around_our_name_it_does_not_stay(before: str, behind: s
         st.one_of(st.binary(max_size=20), st.sampled_from([b"Authentication-Results:", b"\r\n", b"(", b'"', b"mx.example.com"]))
     )
 )
+@settings(deadline=None)
 def test_any_octets_are_stripped_of_whole_lines_only(parts: list[bytes]) -> None:
     block = b"".join(parts)
     stripped, removed = strip(block, OURS)

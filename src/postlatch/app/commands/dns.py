@@ -20,6 +20,8 @@ from postlatch.senderauth.spf.verify import check_spf
 from postlatch.store import dkim_keys
 from postlatch.testing.dns import FakeResolver
 
+_MAX_ZONE = 16 * 2**20  # octets of a zone file
+
 
 async def records(world: World, arguments: dict[str, Any]) -> Answer:
     """What to publish, what is published, and the difference. 1: something is wrong; 3: else something is not known."""
@@ -56,9 +58,20 @@ async def _resolver(world: World, zone: str | None) -> Resolver:
 
 def _read_zone(path: Path) -> FakeResolver:
     """ValueError if it is no zone file, down to the single record."""
-    resolver = FakeResolver.from_file(path)
-    for name, types in json.loads(path.read_text("utf-8")).items():
+    with path.open("rb") as file:
+        content = file.read(_MAX_ZONE + 1)
+    if len(content) > _MAX_ZONE:
+        raise ValueError(f"it is larger than {_MAX_ZONE // 2**20} MiB")
+    zone = json.loads(content)
+    if not isinstance(zone, dict) or not all(isinstance(types, dict) for types in zone.values()):
+        raise ValueError('write {"name": {"A": ["192.0.2.1"]}}')
+    for name, types in zone.items():
         for kind, found in types.items():
-            if not all(isinstance(text, str) for text in (found if isinstance(found, list) else [found])):
+            if not _are_records(kind, found):
                 raise ValueError(f'the {kind} records of {name} must be a list of texts, like ["192.0.2.1"]')
-    return resolver
+    return FakeResolver(zone)
+
+
+def _are_records(kind: str, found: Any) -> bool:
+    texts = found if isinstance(found, list) else [found]
+    return all(isinstance(text, str) for text in texts) and (bool(texts) or kind != "CNAME")

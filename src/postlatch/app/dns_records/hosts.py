@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, ip_address
 
 from postlatch.app.dns_records import wanted
 from postlatch.app.dns_records.published import MAX_HOSTS, Found, Published, mx_of, outgoing, parsed
-from postlatch.app.dns_records.rows import Row, Status, listed, printable, sentences
+from postlatch.app.dns_records.rows import BAD, Row, Status, listed, printable, sentences
 from postlatch.app.dns_records.wanted import Site
 from postlatch.delivery.guard import is_public
 from postlatch.model.envelope import IPAddress
@@ -211,7 +211,11 @@ def ptr_rows(site: Site, published: Published) -> Iterator[Row]:
     """The way back: from each address to the name, and forward again."""
     for address in outgoing(site, published):
         if is_public(address):
-            yield _ptr(site, published, address)
+            row = _ptr(site, published, address)
+            if site.smarthost and row.status in BAD:
+                why = f"Mail leaves by {site.smarthost}, so nobody looks for the name of {address}: it may stay as it is."
+                row = row._replace(status=Status.OPTIONAL, why=why, publish="", remove=(), note=())
+            yield row
 
 
 def _ptr(site: Site, published: Published, address: IPAddress) -> Row:

@@ -47,7 +47,9 @@ def _dmarc(site: Site, name: str, found: Found, chosen: tags.Chosen) -> Row:
         return Row(name, "TXT", Status.WRONG, why, want, chosen.meant, chosen.meant)
     if len(chosen.records) > 1:
         why = f"There are {len(chosen.records)} DMARC records, and with more than one none counts. Keep one of them."
-        return Row(name, "TXT", Status.WRONG, why, chosen.records[0], chosen.records, chosen.records[1:])
+        keep = next((text for text in chosen.records if not _fault(text)), chosen.records[0])
+        remove = tuple(text for text in chosen.records if text != keep)
+        return Row(name, "TXT", Status.WRONG, why, keep, chosen.records, remove)
     record = chosen.records[0]
     fault = _fault(record)
     if fault:

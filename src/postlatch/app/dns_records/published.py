@@ -105,7 +105,7 @@ class _Asker:
                 self._answers[question] = Found(tuple(records))
             except DnsError as error:
                 self._answers[question] = Found(failure=str(error)) if error.temporary else Found(exists=False)
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, LookupError):
                 # Only a zone file can hold what is no record of its type; the DNS library checks what comes from servers.
                 self._answers[question] = Found(failure=f"what is there is no {question[1]} record")
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 SHOWN = 500  # characters of a published record, and records of a name: what a zone holds has no bound
 MANY = 20
+PASTED = 4096  # characters of a record to publish: a key of 8192 bits has 1,500
 
 
 class Status(StrEnum):
@@ -45,7 +46,7 @@ class Row(NamedTuple):
         return {
             "name": printable(self.name),
             "type": self.type,
-            "publish": self.publish,
+            "publish": printable(self.publish, PASTED),
             "published": [printable(text) for text in self.published[:MANY]],
             "status": self.status.value,
             "why": self.why,

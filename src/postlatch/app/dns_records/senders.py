@@ -56,7 +56,7 @@ def _no_spf(site: Site, published: Published, meant: tuple[str, ...]) -> Row:
     beside = tuple(
         one for one in _outside(site, published) if one.version in named and one not in published.addresses(site.hostname)
     )
-    return Row(site.domain, "TXT", status, why, wanted.spf(beside), meant, meant)
+    return Row(site.domain, "TXT", status, why, wanted.spf(site, beside), meant, meant)
 
 
 def _ask_provider(site: Site) -> str:
@@ -87,7 +87,7 @@ def _one_spf(site: Site, published: Published, record: str) -> Row:
             f"The record is in error, so it protects nobody: {_reason(broken)}{at} Mend it; replace it by this one only if "
             "nobody but this relay sends mail of the domain."
         )
-        return row(Status.WRONG, why, "" if site.smarthost else wanted.spf())
+        return row(Status.WRONG, why, "" if site.smarthost else wanted.spf(site))
     if stranger is None or any(result.result is Result.TEMPERROR for _, result in [*results, (None, stranger)]):
         return row(Status.UNKNOWN, "The DNS could not be asked for everything that the record names: try again.")
     if stranger.result is Result.PASS:
@@ -100,12 +100,12 @@ def _one_spf(site: Site, published: Published, record: str) -> Row:
         return _with_smarthost(site, record, row(Status.OK, _hints(record, stranger, results)))
     failing = [address for address, result in results if result.result is not Result.PASS]
     if failing:
-        by_mx = set(failing) <= set(published.addresses(site.hostname))
+        host = wanted.spf_host(site) if set(failing) <= set(published.addresses(site.hostname)) else ""
         why = (
             f"The record does not permit {listed(failing)}, from where this relay sends: its mail fails SPF, and receivers "
             "refuse it or call it spam. Permit it."
         )
-        return row(Status.WRONG, why, spf.amended(_strict(record, stranger), failing, by_mx=by_mx))
+        return row(Status.WRONG, why, spf.amended(_strict(record, stranger), failing, host))
     if stranger.result is Result.NEUTRAL:
         why = (
             "The record says nothing about anybody else (it ends without all, or with ?all), so forged mail is not told from "

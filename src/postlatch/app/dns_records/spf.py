@@ -103,11 +103,11 @@ def closed(record: str) -> str:
     return " ".join([*terms, "-all"])
 
 
-def amended(record: str, addresses: Sequence[IPAddress], *, by_mx: bool) -> str:
-    """The record with these addresses permitted before anything else: ``mx`` if that names them, else one by one."""
+def amended(record: str, addresses: Sequence[IPAddress], host: str) -> str:
+    """The record with these addresses permitted before anything else: by ``host``, the mechanism that names them, or singly."""
     terms = record.split()
-    has_mx = any(term.lower() in {"mx", "+mx"} for term in terms)
-    added = ["mx"] if by_mx and not has_mx else wanted.spf_terms(tuple(addresses))
+    there = {term.lower().removeprefix("+") for term in terms}
+    added = [host] if host and host not in there else wanted.spf_terms(tuple(addresses))
     return " ".join([terms[0], *added, *terms[1:]])
 
 

@@ -93,9 +93,14 @@ def spf_terms(addresses: tuple[IPAddress, ...]) -> list[str]:
     return [f"ip4:{address}" if isinstance(address, IPv4Address) else f"ip6:{address}" for address in addresses]
 
 
-def spf(addresses: tuple[IPAddress, ...] = ()) -> str:
-    """Our mail comes from our mail exchangers (and from these addresses), and from nowhere else."""
-    return " ".join(["v=spf1", "mx", *spf_terms(addresses), "-all"])
+def spf_host(site: Site) -> str:
+    """The mechanism for this host: ``mx``, unless others are the domain's mail exchangers."""
+    return "mx" if site.receives else f"a:{site.hostname}"
+
+
+def spf(site: Site, addresses: tuple[IPAddress, ...] = ()) -> str:
+    """Our mail comes from this host (and from these addresses), and from nowhere else."""
+    return " ".join(["v=spf1", spf_host(site), *spf_terms(addresses), "-all"])
 
 
 def dmarc(site: Site, policy: str = "none") -> str:
