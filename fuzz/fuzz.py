@@ -14,7 +14,21 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent / "src"
-TARGETS = ("engine", "client", "address", "headers", "config", "journal", "spf", "spf_macro", "dkim", "dmarc", "authres", "arc", "reports")
+TARGETS = (
+    "engine",
+    "client",
+    "address",
+    "headers",
+    "config",
+    "journal",
+    "spf",
+    "spf_macro",
+    "dkim",
+    "dmarc",
+    "authres",
+    "arc",
+    "reports",
+)
 MAX_INPUT = 8192  # octets
 STUCK = 20  # seconds for one input
 MEMORY = 2048  # MiB

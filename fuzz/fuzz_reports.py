@@ -60,7 +60,9 @@ def outcome(reader: Reader, parts: Iterable[bytes]) -> Outcome:
         found = reader(parts)
     except ReportError as error:
         sentence = str(error)
-        assert sentence.isascii() and sentence.isprintable() and len(sentence) < 700
+        assert sentence.isascii()
+        assert sentence.isprintable()
+        assert len(sentence) < 700
         return sentence
     shown = json.dumps(found, default=str, ensure_ascii=False)
     assert shown.isascii()
@@ -109,8 +111,8 @@ _JSON = (
     b'[{"result-type":"certificate-expired","sending-mta-ip":"::1","failed-session-count":2}]}]}'
 )
 _PARTS = (
-    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nwords\r\n--b\r\nContent-Type: text/xml;\r\n\tname*0=a; name*1=.xml"
-    b"\r\n\r\n" + _XML + b"\r\n--b--\r\n"
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nwords\r\n--b\r\n"
+    b"Content-Type: text/xml;\r\n\tname*0=a; name*1=.xml\r\n\r\n" + _XML + b"\r\n--b--\r\n"
 )
 
 
@@ -118,7 +120,11 @@ def seeds() -> Iterator[bytes]:
     """Each of what it may be, cut in two ways."""
     texts = {
         0: (mail(gzip.compress(_XML), "application/gzip"), mail(zipped(_XML), "application/zip"), _PARTS),
-        1: (_XML, b'<!DOCTYPE f [<!ENTITY a "b">]><feedback>&a;</feedback>', b'<?xml version="1.0" encoding="iso-8859-1"?><feedback/>'),
+        1: (
+            _XML,
+            b'<!DOCTYPE f [<!ENTITY a "b">]><feedback>&a;</feedback>',
+            b'<?xml version="1.0" encoding="iso-8859-1"?><feedback/>',
+        ),
         2: (_JSON, b'{"a":[[[[[[[[[[[[[1]]]]]]]]]]]]]}'),
         3: (gzip.compress(b" " * 100_000), zipped(b"<a/>" * 30_000), gzip.compress(gzip.compress(b"x"))),
         4: (_XML,),

@@ -142,9 +142,8 @@ class Count:
     def report(self) -> None:
         """Print it."""
         total, seconds = self._agreed.total() + self._kinds.total(), time.monotonic() - self._began
-        _say(
-            f"{self._name}: {total:,} messages in {seconds:.0f} s: {self._agreed.total():,} agree, {self._kinds.total():,} differ"
-        )
+        agree, differ = self._agreed.total(), self._kinds.total()
+        _say(f"{self._name}: {total:,} messages in {seconds:.0f} s: {agree:,} agree, {differ:,} differ")
         for counter in (self._agreed, self._kinds):
             for name, number in counter.most_common():
                 _say(f"  {number:7,}  {name}")
@@ -174,9 +173,8 @@ def compare_with_opendkim(seeds: range) -> Count:
         for start in range(seeds.start, seeds.stop, _AT_ONCE):
             some = range(start, min(start + _AT_ONCE, seeds.stop))
             cases = [signed_by_us(seed, NOW, strict=True) for seed in some]
-            cases += [
-                case for index, way in enumerate(_WAYS) for case in _signed_by_opendkim(peer, some[index :: len(_WAYS)], *way)
-            ]
+            for index, (algorithm, canon) in enumerate(_WAYS):
+                cases += _signed_by_opendkim(peer, some[index :: len(_WAYS)], algorithm, canon)
             for case, words in zip(cases, peer.verify([case.message for case in cases], keys().records), strict=True):
                 passes = tuple(word == "pass" for word in words if word != "none")
                 count.add(case, ours_of(case), Verdict(passes, ", ".join(words)))

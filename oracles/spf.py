@@ -138,6 +138,8 @@ def _say(text: str) -> None:
 
 def _led_around(case: Case, ours: SpfResult) -> bool:
     """With its zone changed so that pyspf does not meet one difference, it agrees, or differs in another way that is known."""
+    if _agree(ours, theirs_of(case)):
+        return True
     again = theirs_of(case, voids=1000)
     return _agree(ours, again) or any(row.applies(case, ours, again) for row in EXPLAINED)
 
@@ -163,8 +165,9 @@ def _capitals(name: str, types: dict[str, Any]) -> dict[str, Any]:
 
 
 def _capital(name: str, term: str) -> str:
-    own = term.lstrip("+-?~").rstrip(".") == f"include:{name}"
-    return term.replace(name, name.upper()) if own else term
+    mechanism = term.lstrip("+-?~")
+    own = mechanism.rstrip(".").lower() == f"include:{name}"
+    return f"{term[: len(term) - len(mechanism)]}include:{name.upper()}" if own else term
 
 
 def _names_of_client(case: Case, ours: SpfResult, theirs: Theirs) -> bool:

@@ -49,6 +49,14 @@ def _open_last_line(case: Case, _ours: str, _theirs: str) -> bool:
     return re.search(rb"[ \t]\r?\Z", case.body) is not None and b"/relaxed" in case.header
 
 
+def _no_single_space(case: Case, _ours: str, _theirs: str) -> bool:
+    return b"=simple/" in case.header and re.search(rb"(?m)^[!-9;-~]+:(?! [^ \t\r])", case.header) is not None
+
+
+def _one_for_all(_case: Case, said: str, theirs_: str) -> bool:
+    return theirs_ == "permerror" and "pass:" not in said
+
+
 def _not_looked_at(_case: Case, _ours: str, said: str) -> bool:
     return not said
 
@@ -75,5 +83,8 @@ DKIMPY: tuple[Explained, ...] = (
     Explained("dkimpy keeps white space at a last line without its CRLF", "RFC 6376 3.4.4", _open_last_line),
 )
 OPENDKIM: tuple[Explained, ...] = (
+    Explained("OpenDKIM passes over what is no base64 in b=", "RFC 6376 2.10", ours("b= is not base64")),
+    Explained("opendkim -t reads one space behind each colon, for simple too", "RFC 6376 3.4.1", _no_single_space),
+    Explained("OpenDKIM says permerror once for a message that breaks RFC 5322", "RFC 5322 3.6", _one_for_all),
     Explained("OpenDKIM does not look at a message without From, or whose header is cut", "RFC 5322 3.6", _not_looked_at),
 )

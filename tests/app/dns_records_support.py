@@ -67,6 +67,30 @@ GOOD: Zone = {
 }
 
 
+# The places of records, by what they are for.
+SPF, DMARC, DKIM = (DOMAIN, "TXT"), ("_dmarc.example.com", "TXT"), ("s1._domainkey.example.com", "TXT")
+STS, RPT, DANE = ("_mta-sts.example.com", "TXT"), ("_smtp._tls.example.com", "TXT"), ("_25._tcp.mail.example.com", "TLSA")
+MX, A, PTR, CERT = (DOMAIN, "MX"), (HOST, "A"), (PTR4, "PTR"), (HOST, "certificate")
+
+BACKUP = {"backup.example.net": {"A": [OTHER_V4]}}
+INCLUDED = {f"i{n}.example.net": {"TXT": [f"v=spf1 ip4:11.0.0.{n} -all"]} for n in range(11)}
+
+
+def spf_of(record: str, *more: str) -> dict[str, Any]:
+    """Other SPF records."""
+    return {DOMAIN: {"TXT": [record, *more]}}
+
+
+def dmarc_of(*records: str) -> dict[str, Any]:
+    """Other DMARC records."""
+    return {"_dmarc.example.com": {"TXT": list(records)}}
+
+
+def dkim_of(*records: str) -> dict[str, Any]:
+    """Other records where our key belongs."""
+    return {"s1._domainkey.example.com": {"TXT": list(records)}}
+
+
 def spoiled(changes: Mapping[str, Mapping[str, Any] | None]) -> Zone:
     """The good zone with other types at some names; None takes a name or a type away."""
     zone = copy.deepcopy(GOOD)

@@ -8,26 +8,36 @@ from typing import Any, NamedTuple
 
 import pytest
 from dns_records_support import (
+    BACKUP,
+    CERT,
     CERTIFICATE,
-    CHAIN,
+    DANE,
+    DKIM,
+    DMARC,
     DOMAIN,
     GOOD,
     HOST,
+    INCLUDED,
     KEY,
+    MX,
     OTHER_V4,
+    PTR,
     PTR4,
-    PTR6,
+    RPT,
     SITE,
+    SPF,
+    STS,
     V4,
-    V6,
+    A,
     by_place,
+    dkim_of,
+    dmarc_of,
     key_text,
     looked_at,
     mended,
+    spf_of,
     spoiled,
 )
-
-from postlatch.app.dns_records.wanted import KeyRecord
 
 
 class Fault(NamedTuple):
@@ -40,26 +50,6 @@ class Fault(NamedTuple):
     site: Mapping[str, Any] = MappingProxyType({})
     mends: bool = True
 
-
-SPF, DMARC, DKIM = (DOMAIN, "TXT"), ("_dmarc.example.com", "TXT"), ("s1._domainkey.example.com", "TXT")
-STS, RPT, DANE = ("_mta-sts.example.com", "TXT"), ("_smtp._tls.example.com", "TXT"), ("_25._tcp.mail.example.com", "TLSA")
-MX, A, PTR, CERT = (DOMAIN, "MX"), (HOST, "A"), (PTR4, "PTR"), (HOST, "certificate")
-
-
-def _spf(record: str, *more: str) -> dict[str, Any]:
-    return {DOMAIN: {"TXT": [record, *more]}}
-
-
-def _dmarc(*records: str) -> dict[str, Any]:
-    return {"_dmarc.example.com": {"TXT": list(records)}}
-
-
-def _dkim(*records: str) -> dict[str, Any]:
-    return {"s1._domainkey.example.com": {"TXT": list(records)}}
-
-
-BACKUP = {"backup.example.net": {"A": [OTHER_V4]}}
-INCLUDED = {f"i{n}.example.net": {"TXT": [f"v=spf1 ip4:11.0.0.{n} -all"]} for n in range(11)}
 
 FAULTS = {
     # The way in
@@ -132,30 +122,30 @@ FAULTS = {
     # SPF
     "no SPF": Fault({DOMAIN: {"TXT": ["site-verification=1"]}}, SPF, "missing", "There is no SPF record"),
     "two SPF records": Fault(
-        _spf("v=spf1 mx -all", "v=spf1 ip4:11.22.33.99 -all"),
+        spf_of("v=spf1 mx -all", "v=spf1 ip4:11.22.33.99 -all"),
         SPF,
         "wrong",
         "There are 2 SPF records, and only one may",
     ),
-    "SPF in quotation marks": Fault(_spf('"v=spf1 mx -all"'), SPF, "wrong", "without quotation marks of its own"),
+    "SPF in quotation marks": Fault(spf_of('"v=spf1 mx -all"'), SPF, "wrong", "without quotation marks of its own"),
     "SPF for another server": Fault(
-        _spf("v=spf1 ip4:11.22.33.99 -all"),
+        spf_of("v=spf1 ip4:11.22.33.99 -all"),
         SPF,
         "wrong",
         "does not permit 11.22.33.44 and 2a99::25, from where",
     ),
     "SPF for one of two addresses": Fault(
-        _spf("v=spf1 ip4:11.22.33.44 -all"), SPF, "wrong", "does not permit 2a99::25, from where this relay sends"
+        spf_of("v=spf1 ip4:11.22.33.44 -all"), SPF, "wrong", "does not permit 2a99::25, from where this relay sends"
     ),
-    "SPF that permits everybody": Fault(_spf("v=spf1 mx +all"), SPF, "wrong", "permits everybody by +all"),
+    "SPF that permits everybody": Fault(spf_of("v=spf1 mx +all"), SPF, "wrong", "permits everybody by +all"),
     "SPF that permits all addresses": Fault(
-        _spf("v=spf1 mx ip4:0.0.0.0/0 -all"), SPF, "wrong", "permits everybody by ip4:0.0.0.0/0", mends=False
+        spf_of("v=spf1 mx ip4:0.0.0.0/0 -all"), SPF, "wrong", "permits everybody by ip4:0.0.0.0/0", mends=False
     ),
-    "SPF that leaves all others open": Fault(_spf("v=spf1 mx ?all"), SPF, "wrong", "It should end with -all."),
-    "SPF without an end": Fault(_spf("v=spf1 mx"), SPF, "wrong", "It should end with -all."),
-    "SPF with a spelling mistake": Fault(_spf("v=spf1 mx ipv4:11.22.33.99 -all"), SPF, "wrong", "The record is in error"),
+    "SPF that leaves all others open": Fault(spf_of("v=spf1 mx ?all"), SPF, "wrong", "It should end with -all."),
+    "SPF without an end": Fault(spf_of("v=spf1 mx"), SPF, "wrong", "It should end with -all."),
+    "SPF with a spelling mistake": Fault(spf_of("v=spf1 mx ipv4:11.22.33.99 -all"), SPF, "wrong", "The record is in error"),
     "SPF with eleven look-ups": Fault(
-        {**_spf(" ".join(["v=spf1", *(f"include:{name}" for name in INCLUDED), "-all"])), **INCLUDED},
+        {**spf_of(" ".join(["v=spf1", *(f"include:{name}" for name in INCLUDED), "-all"])), **INCLUDED},
         SPF,
         "wrong",
         "The record is in error",
@@ -187,37 +177,40 @@ FAULTS = {
         "still under way",
         {"keys": (KEY._replace(state="retired"),)},
     ),
-    "another key": Fault(_dkim(key_text(2)), DKIM, "wrong", "Another key than ours is published here"),
-    "key in use that is revoked": Fault(_dkim("v=DKIM1; k=ed25519; p="), DKIM, "wrong", "the key is revoked"),
+    "another key": Fault(dkim_of(key_text(2)), DKIM, "wrong", "Another key than ours is published here"),
+    "key in use that is revoked": Fault(dkim_of("v=DKIM1; k=ed25519; p="), DKIM, "wrong", "the key is revoked"),
     "key with quotation marks": Fault(
-        _dkim(f'"{KEY.record[:20]}" "{KEY.record[20:]}"'), DKIM, "wrong", "Quotation marks or backslashes were pasted with it."
+        dkim_of(f'"{KEY.record[:20]}" "{KEY.record[20:]}"'),
+        DKIM,
+        "wrong",
+        "Quotation marks or backslashes were pasted with it.",
     ),
-    "key that is there twice": Fault(_dkim(KEY.record, key_text(2)), DKIM, "wrong", "several TXT records"),
-    "key that is a trial": Fault(_dkim(f"{KEY.record}; t=y"), DKIM, "wrong", "t=y calls it a trial"),
+    "key that is there twice": Fault(dkim_of(KEY.record, key_text(2)), DKIM, "wrong", "several TXT records"),
+    "key that is a trial": Fault(dkim_of(f"{KEY.record}; t=y"), DKIM, "wrong", "t=y calls it a trial"),
     # DMARC
     "no DMARC": Fault({"_dmarc.example.com": None}, DMARC, "missing", "Begin with p=none"),
     "two DMARC records": Fault(
-        _dmarc("v=DMARC1; p=reject; rua=mailto:dmarc@example.com", "v=DMARC1; p=none"), DMARC, "wrong", "none counts"
+        dmarc_of("v=DMARC1; p=reject; rua=mailto:dmarc@example.com", "v=DMARC1; p=none"), DMARC, "wrong", "none counts"
     ),
-    "DMARC in lower case": Fault(_dmarc("v=dmarc1; p=none"), DMARC, "wrong", 'must begin with exactly "v=DMARC1;"'),
+    "DMARC in lower case": Fault(dmarc_of("v=dmarc1; p=none"), DMARC, "wrong", 'must begin with exactly "v=DMARC1;"'),
     "DMARC without a policy": Fault(
-        _dmarc("v=DMARC1; rua=mailto:dmarc@example.com"), DMARC, "wrong", "it has no p=, which says what is to be done"
+        dmarc_of("v=DMARC1; rua=mailto:dmarc@example.com"), DMARC, "wrong", "it has no p=, which says what is to be done"
     ),
     "DMARC with a policy that is none": Fault(
-        _dmarc("v=DMARC1; p=refuse"), DMARC, "wrong", "p=refuse is not one of none, quarantine, reject."
+        dmarc_of("v=DMARC1; p=refuse"), DMARC, "wrong", "p=refuse is not one of none, quarantine, reject."
     ),
     "DMARC with an address without mailto": Fault(
-        _dmarc("v=DMARC1; p=none; rua=dmarc@example.com"), DMARC, "wrong", "rua=dmarc@example.com is no address for reports"
+        dmarc_of("v=DMARC1; p=none; rua=dmarc@example.com"), DMARC, "wrong", "rua=dmarc@example.com is no address for reports"
     ),
-    "DMARC that is no tag list": Fault(_dmarc("v=DMARC1; p=none; reject"), DMARC, "wrong", "is not name=value"),
+    "DMARC that is no tag list": Fault(dmarc_of("v=DMARC1; p=none; reject"), DMARC, "wrong", "is not name=value"),
     "DMARC whose reports go elsewhere": Fault(
-        _dmarc("v=DMARC1; p=none; rua=mailto:other@example.com"),
+        dmarc_of("v=DMARC1; p=none; rua=mailto:other@example.com"),
         DMARC,
         "wrong",
         "[reports] dmarc waits for reports at dmarc@example.com",
     ),
     "reports to somebody who did not agree": Fault(
-        _dmarc("v=DMARC1; p=reject; rua=mailto:dmarc@example.com,mailto:x@reports.example.net"),
+        dmarc_of("v=DMARC1; p=reject; rua=mailto:dmarc@example.com,mailto:x@reports.example.net"),
         ("example.com._report._dmarc.reports.example.net", "TXT"),
         "missing",
         "reports.example.net does not say that it takes reports about example.com",
@@ -315,125 +308,3 @@ def test_what_the_dns_does_not_answer_is_unknown_and_never_wrong(place: tuple[st
     assert by_place(rows)[place].status == "unknown"
     assert "try again" in by_place(rows)[place].why
     assert {row.status for row in rows} <= {"ok", "unknown"}, by_place(rows)
-
-
-def test_hints_are_said_of_what_is_right() -> None:
-    def why(changes: dict[str, Any], place: tuple[str, str], **site: Any) -> str:
-        rows, _ = looked_at(spoiled(changes), SITE._replace(**site))
-        [row] = [row for row in rows if (row.name, row.type) == place and row.status == "ok"]
-        return row.why
-
-    assert "-all is clearer" in why(_spf("v=spf1 mx ~all"), SPF)
-    assert "go on to p=quarantine" in why(_dmarc("v=DMARC1; p=none; rua=mailto:dmarc@example.com"), DMARC)
-    assert "go on to p=reject" in why(_dmarc("v=DMARC1; p=quarantine; rua=mailto:dmarc@example.com"), DMARC)
-    assert "pct= is no longer in use" in why(_dmarc("v=DMARC1; p=reject; pct=50; rua=mailto:dmarc@example.com"), DMARC)
-    assert "does not sign for the domain" in why({}, DMARC, keys=())
-    assert "nobody tells you anything" in why(_dmarc("v=DMARC1; p=none"), DMARC, dmarc_reports="")
-    assert "It needs 9 of the 10 look-ups" in why(
-        {**_spf(" ".join(["v=spf1 mx", *(f"include:i{n}.example.net" for n in range(8)), "-all"])), **INCLUDED}, SPF
-    )
-    assert "signed by itself" in why({"_mta-sts.example.com": None}, CERT, certificate=CERTIFICATE._replace(self_signed=True))
-    assert "1 other does not match" in why({DANE[0]: {"TLSA": [*GOOD[DANE[0]]["TLSA"], "3 1 1 " + "ab" * 32]}}, DANE)
-
-
-def test_other_hosts_in_mx_that_work_are_only_named() -> None:
-    zone = spoiled({DOMAIN: {"MX": ["10 mail.example.com.", "20 backup.example.net."]}, **BACKUP})
-    rows, text = looked_at(zone)
-    [_, other] = [row for row in rows if row.type == "MX"]
-    assert (other.status, other.published) == ("ok", ("20 backup.example.net.",))
-    assert "backup.example.net takes mail for this domain too" in other.why
-    assert text == ""
-    zone[DOMAIN]["MX"] = ["10 mail.example.com.", "5 backup.example.net."]
-    assert any("goes to backup.example.net first" in row.why for row in looked_at(zone)[0])
-
-
-def test_everything_else_may_stay_away() -> None:
-    zone = {name: GOOD[name] for name in ("com", PTR4, PTR6, DOMAIN, "s1._domainkey.example.com", "_dmarc.example.com")}
-    zone[HOST] = {"A": [V4], "AAAA": [V6]}
-    rows, text = looked_at(zone, SITE._replace(tls_reports=""))
-    assert {row.status for row in rows} == {"ok", "optional"}
-    assert all(line.startswith(";") for line in text.splitlines())
-    assert "version: STSv1" in text
-    after, _ = looked_at({**mended(zone, text, optional=True), "mta-sts.example.com": {"A": [V4]}})
-    assert {row.status for row in after if row.type != "TXT" or row.name != RPT[0]} == {"ok"}
-
-
-def test_a_selector_that_is_not_ours_is_nobodys_business() -> None:
-    zone = spoiled({"old._domainkey.example.com": {"TXT": ["v=DKIM1; p="]}})
-    foreign = KeyRecord("example.org", "s9", key_text(9), "active")
-    gone = KeyRecord(DOMAIN, "s0", key_text(3), "removable")
-    rows, _ = looked_at(zone, SITE._replace(keys=(KEY, foreign, gone)))
-    assert by_place(rows) == {}
-    assert not [row for row in rows if "s9" in row.name or "old" in row.name or "s0" in row.name]
-
-
-def test_a_key_that_is_out_of_use_may_be_removed() -> None:
-    gone = KeyRecord(DOMAIN, "s0", key_text(3), "removable")
-    rows, _ = looked_at(spoiled({"s0._domainkey.example.com": {"TXT": [gone.record]}}), SITE._replace(keys=(KEY, gone)))
-    assert by_place(rows) == {}
-    assert any(row.name.startswith("s0.") and "may be removed" in row.why for row in rows)
-
-
-def test_the_dmarc_record_of_the_parent_holds_for_a_subdomain() -> None:
-    site = SITE._replace(domain="news.example.com", keys=())
-    zone = spoiled({"news.example.com": {"MX": ["10 mail.example.com."], "TXT": ["v=spf1 mx -all"]}})
-    rows, _ = looked_at(zone, site)
-    row = by_place(rows)[("_dmarc.news.example.com", "TXT")]
-    assert row.status == "optional"
-    assert "The record of example.com holds here too, with the policy reject" in row.why
-
-
-def test_reports_to_another_domain_that_agreed_are_fine() -> None:
-    zone = spoiled(
-        {
-            **_dmarc("v=DMARC1; p=reject; rua=mailto:dmarc@example.com,mailto:x@reports.example.net"),
-            "example.com._report._dmarc.reports.example.net": {"TXT": ["v=DMARC1"]},
-        }
-    )
-    assert by_place(looked_at(zone)[0]) == {}
-
-
-def test_a_domain_that_is_only_relayed_to_is_asked_for_nothing_of_its_senders() -> None:
-    zone = {name: types for name, types in GOOD.items() if "dmarc" not in name and "domainkey" not in name}
-    zone[DOMAIN] = {"MX": ["10 primary.example.net.", "20 mail.example.com."]}
-    zone["primary.example.net"] = {"A": [OTHER_V4]}
-    rows, _ = looked_at(zone, SITE._replace(backup=True))
-    assert by_place(rows) == {}
-
-
-def test_a_relay_that_takes_no_mail_from_outside_needs_no_mx() -> None:
-    rows, _ = looked_at(
-        spoiled({DOMAIN: {"MX": None, "TXT": ["v=spf1 a:mail.example.com -all"]}}), SITE._replace(receives=False)
-    )
-    assert by_place(rows) == {}
-
-
-def test_without_an_mx_of_ours_spf_names_this_host() -> None:
-    site = SITE._replace(receives=False)
-    rows, _ = looked_at(spoiled({DOMAIN: {"MX": ["10 backup.example.net."], "TXT": None}, **BACKUP}), site)
-    assert by_place(rows)[SPF].publish == "v=spf1 a:mail.example.com -all"
-    zone = spoiled({DOMAIN: {"MX": ["10 backup.example.net."], "TXT": ["v=spf1 mx -all"]}, **BACKUP})
-    rows, text = looked_at(zone, site)
-    assert by_place(rows)[SPF].publish == "v=spf1 a:mail.example.com mx -all"
-    assert by_place(looked_at(mended(zone, text), site)[0]) == {}
-
-
-def test_behind_a_smarthost_nobody_looks_for_the_name_of_our_address() -> None:
-    zone = spoiled(
-        {PTR4: None, DOMAIN: {"TXT": ["v=spf1 mx include:isp.example -all"]}, "isp.example": {"TXT": ["v=spf1 -all"]}}
-    )
-    rows, _ = looked_at(zone, SITE._replace(smarthost="relay.isp.example"))
-    assert {place: row.status for place, row in by_place(rows).items()} == {PTR: "optional"}
-    [spf] = [row for row in rows if (row.name, row.type) == SPF]
-    assert "Compare with what the provider of relay.isp.example tells you" in spf.why
-
-
-def test_the_dmarc_record_without_a_fault_is_kept() -> None:
-    rows, _ = looked_at(spoiled(_dmarc("v=DMARC1; p=often", "v=DMARC1; p=reject")))
-    assert by_place(rows)[DMARC].publish == "v=DMARC1; p=reject"
-    assert by_place(rows)[DMARC].remove == ("v=DMARC1; p=often",)
-
-
-def test_usage_two_of_tlsa_matches_the_authority() -> None:
-    zone = spoiled({DANE[0]: {"TLSA": [f"2 0 0 {CHAIN[1].whole.hex()}"]}})
-    assert by_place(looked_at(zone)[0]) == {}

@@ -57,9 +57,10 @@ def zipped(content: bytes) -> bytes:
 
 
 def send(relay: RunningRelay, content: bytes, kind: str = "application/gzip", to: str = "reports@example.com") -> None:
-    head = f"From: noreply@google.com\r\nTo: {to}\r\nSubject: Report\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n"
+    fields = ("From: noreply@google.com", f"To: {to}", f"Content-Type: {kind}", "Content-Transfer-Encoding: base64", "", "")
+    message = "\r\n".join(fields).encode() + base64.encodebytes(content).replace(b"\n", b"\r\n")
     with smtplib.SMTP("127.0.0.1", relay.port("mx"), timeout=20) as client:
-        client.sendmail("noreply@google.com", [to], head.encode() + b"\r\n" + base64.encodebytes(content).replace(b"\n", b"\r\n"))
+        client.sendmail("noreply@google.com", [to], message)
 
 
 def listed(relay: RunningRelay, *arguments: str) -> list[dict[str, Any]]:

@@ -211,6 +211,13 @@ FORGED = (
 )
 
 
+def test_decide_asks_spf_as_the_listener_would(checked: Checked) -> None:
+    asked = ("--listener", "mx", "--mail-from", "bob@example.com", "--rcpt", "alice@example.com")
+    assert checked.relay.json("decide", "--client", ELSEWHERE, *asked)["verdict"] == "accept"
+    found = checked.relay.json("decide", "--client", HERE, *asked)
+    assert (found["verdict"], found["rule"]) == ("refuse", "own domain")
+
+
 def test_results_in_our_name_are_taken_out_and_others_stay(checked: Checked) -> None:
     kept = "Authentication-Results: mx.elsewhere.example; spf=fail smtp.mailfrom=plain.example"
     send(checked.relay, "x@plain.example", message("x@plain.example", "claims", *FORGED, kept))

@@ -197,7 +197,9 @@ def test_without_a_domain_of_ours_the_host_name_stands_in_the_sender() -> None:
     assert note.kind is NotificationKind.TEST
 
 
-def report_to(recipient: Address, *, asked: tuple[Address, ...], permitted: frozenset[str] = frozenset()) -> grants.Notification:
+def report_to(
+    recipient: Address, *, asked: tuple[Address, ...], permitted: frozenset[str] = frozenset()
+) -> grants.Notification:
     return grants.notify_dmarc_report(SNAPSHOT, object(), recipient, "elsewhere.example", asked, permitted)
 
 

@@ -17,9 +17,7 @@ from postlatch.store.reports import Added, NewReport, ReportRow, Wanted
 NOW = 1_767_225_600.0
 PASSED = ReportRow("192.0.2.1", 5, True, True, False, "none", "example.com", "", "")
 FAILED = ReportRow("192.0.2.7", 120, False, False, False, "reject", "example.com", "x.example", "")
-REPORT = NewReport(
-    "dmarc", "google.com", "1", "example.com", "a@google.com", 100, 200, NOW, '{"p": "none"}', (PASSED, FAILED)
-)
+REPORT = NewReport("dmarc", "google.com", "1", "example.com", "a@google.com", 100, 200, NOW, '{"p": "none"}', (PASSED, FAILED))
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ class Chain:
         results: str = "spf=pass smtp.mailfrom=example.com",
         headers: str = "from:to:subject",
         extra: str = "",
+        seal_extra: str = "",
         instance: int = 0,
     ) -> Chain:
         self.instance = instance or self.instance + 1
@@ -62,7 +63,7 @@ class Chain:
         digest = header_digest(covered(split_fields(self.block), names), ams + b"\r\n", "relaxed")
         ams += base64.b64encode(key_of(domain).sign(digest)) + b"\r\n"
         cv = cv or ("none" if i == 1 else "pass")
-        seal = f"ARC-Seal: i={i}; a=ed25519-sha256; cv={cv}; d={domain}; s=s; b=".encode()
+        seal = f"ARC-Seal: i={i}; a=ed25519-sha256; cv={cv}; d={domain}; s=s; {seal_extra}b=".encode()
         hashed = hashlib.sha256()
         for one in (*(raw for three in self.sets for raw in three), aar, ams):
             hashed.update(header(one, "relaxed"))

@@ -133,10 +133,22 @@ def test_a_field_that_is_missing_or_there_twice_fails(instance: int, part: int) 
         assert (result.result, resolver.queries) == (Result.FAIL, [])
 
 
+def test_a_seal_may_hold_unknown_tags_but_no_list_of_fields() -> None:
+    assert result_of(Chain().seal(A, seal_extra="v=1; x=y; t=1; ")).result is Result.PASS
+    result = result_of(Chain().seal(A, seal_extra="h=from; "))
+    assert (result.result, "h=" in result.reason) == (Result.FAIL, True)
+
+
+def test_what_the_newest_sealer_found_broken_is_not_looked_at_again() -> None:
+    result, _, resolver = checked(Chain().seal(A).seal(B, cv="fail").block)
+    assert (result.result, resolver.queries) == (Result.FAIL, [])
+    assert "failed before" in result.reason
+
+
 def test_a_gap_fails() -> None:
     assert result_of(Chain().seal(A).seal(B, instance=3)).result is Result.FAIL
     assert result_of(Chain().seal(A, instance=2)).result is Result.FAIL
-    assert result_of(Chain().seal(A, instance=51)).result is Result.FAIL
+    assert "from 1 to 50" in result_of(Chain().seal(A, instance=51)).reason
 
 
 @pytest.mark.parametrize("position", ["0", "", "-1", "+1", "1.0", "051", "001", "1 1", "x", "\u0661", "99999999999999999999"])

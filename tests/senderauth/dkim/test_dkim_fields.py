@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postlatch.model.headers import split_headers
-from postlatch.senderauth.dkim.fields import RawField, covered, split_fields
+from postlatch.senderauth.dkim.fields import RawField, by_name, covered, split_fields
 
 _PIECES = [b"\r\n", b"\r", b"\n", b" ", b"\t", b"a", b"B", b":", b"From:", b"\r\nTo: x\r\n", b"\xff"]
 _BLOCK = st.lists(st.sampled_from(_PIECES)).map(b"".join)
@@ -42,7 +42,8 @@ def test_fields_are_pieces_of_the_block(block: bytes) -> None:
 
 def test_repeated_names_are_taken_from_the_bottom_up() -> None:
     fields = split_fields(b"A: 1\r\nB: 1\r\nA: 2\r\nA: 3\r\n")
-    found = covered(fields, [b"a", b"b", b"a", b"b", b"c"])
+    found = covered(fields, [b"a", b"b", b"a", b"b", b"c", b"b"])
+    assert found == covered(by_name(fields), [b"a", b"b", b"a", b"b", b"c", b"b"])
     assert [field.raw for field in found] == [b"A: 3\r\n", b"B: 1\r\n", b"A: 2\r\n"]
 
 

@@ -63,6 +63,7 @@ def test_a_pass_says_whose_key_it_was() -> None:
         ({"h": "To:Subject"}, "does not cover From"),  # case 36
         ({"h": ""}, "not a list of field names"),
         ({"h": "From::To"}, "not a list of field names"),
+        ({"h": "from:" + "a:" * 1000 + "to"}, "work capped"),
         ({"v": "2"}, "version"),
         ({"v": "ABSENT"}, "no v="),
         ({"a": "rsa-sha1"}, "SHA-1"),

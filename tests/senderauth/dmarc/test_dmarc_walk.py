@@ -148,6 +148,9 @@ def test_whether_the_domain_exists_is_asked_only_where_it_matters() -> None:
         (".".join(["a" * 60] * 4) + ".example", Result.PERMERROR),
         ("b\u00fccher.example", Result.PERMERROR),
         ("a\n.example", Result.PERMERROR),
+        ("a\\046b.example", Result.PERMERROR),
+        ("*.example", Result.PERMERROR),
+        ("-.example", Result.PERMERROR),
         ("[192.0.2.1]", Result.NONE),
     ],
 )

@@ -11,6 +11,7 @@ from postlatch.app.answer import BAD_NEWS, GOOD, UNDECIDED, Answer, CommandError
 from postlatch.app.policy import Judgement
 from postlatch.app.world import World
 from postlatch.model.address import AddressError, parse_address
+from postlatch.model.envelope import Client, Destination, Role
 from postlatch.policy import dryrun
 from postlatch.policy.decide import needs_callout
 from postlatch.policy.rights import list_rights
@@ -48,6 +49,7 @@ async def decide(world: World, arguments: dict[str, Any]) -> Answer:
         account=parse_login(arguments["account"]) if arguments.get("account") else None,
         helo=arguments.get("helo") or "",
         header_from=arguments.get("header_from"),
+        spf=await _spf(world, arguments),
         known=await _known(world, arguments["rcpt"]),
         smtputf8=True,
     )
@@ -61,6 +63,26 @@ def _client(text: str) -> Any:
         return ip_address(text)
     except ValueError:
         raise CommandError(f"client: {text!a} is no IP address") from None
+
+
+async def _spf(world: World, arguments: dict[str, Any]) -> str | None:
+    """What the running relay would be told about a stranger who names a domain of ours; None where it would not ask."""
+    listener = world.policy.snapshot.listeners.get(arguments["listener"])
+    if world.relay is None or world.relay.services.senders is None or listener is None or listener.role is not Role.MX:
+        return None
+    try:
+        sender = parse_address(arguments["mail_from"], smtputf8=True)
+    except AddressError:
+        return None
+    if world.policy.classify(sender.domain) is not Destination.LOCAL:
+        return None
+    client = Client(_client(arguments["client"]), 0)
+    check = world.relay.services.senders.begin(client, arguments.get("helo") or "", sender)
+    try:
+        found: str = (await check.start()).result.value
+        return found
+    finally:
+        check.abandon()
 
 
 async def _known(world: World, text: str) -> bool | None:

@@ -11,6 +11,7 @@ from postlatch.app.dns_records.rows import Row, Status, listed, printable, sente
 from postlatch.app.dns_records.transport import certificate_fault
 from postlatch.app.dns_records.wanted import Site
 from postlatch.senderauth.dmarc.parse import report_addresses
+from postlatch.senderauth.results import Result
 
 _POLICIES = ("none", "quarantine", "reject")
 
@@ -24,7 +25,9 @@ def dmarc_rows(site: Site, published: Published) -> Iterator[Row]:
         yield unknown(name, "TXT", found if found.failure else Found(failure="there was no answer in time"))
         return
     chosen = tags.choose(found.records, "DMARC1")
-    if not chosen.records and policy.inherited and policy.problem is None:
+    if not chosen.records and policy.problem is Result.TEMPERROR:
+        yield unknown(name, "TXT", Found(failure=policy.reason))
+    elif not chosen.records and policy.inherited and policy.problem is None:
         asked = policy.asked_for.value if policy.asked_for is not None else "what it says of subdomains"
         parent = printable(policy.domain, 253)
         why = f"The record of {parent} holds here too, with the policy {asked}. One of its own may stay away."

@@ -62,7 +62,7 @@ class _AsItWillBe:
 
 async def find(site: Site, ours: Sequence[IPAddress], resolver: Resolver, check: SpfCheck) -> SpfFindings:
     """Ask for our addresses and for a stranger's."""
-    future = _AsItWillBe(resolver, site)
+    future: Resolver = _AsItWillBe(resolver, site) if site.receives else resolver
 
     async def ask(client: IPAddress, sender: str | None) -> SpfResult:
         return await check(future, client=client, helo=site.hostname, sender=sender, receiver=site.hostname, now=site.now)

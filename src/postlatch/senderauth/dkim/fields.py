@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 _END: Final = re.compile(rb"\r\n(?![ \t])")
@@ -27,19 +27,36 @@ def split_fields(block: bytes) -> list[RawField]:
     return fields
 
 
-def covered(fields: Sequence[RawField], names: Iterable[bytes], *, without: RawField | None = None) -> list[RawField]:
-    """The fields that an ``h=`` of lower-case ``names`` stands for, in its order.
+def by_name(fields: Iterable[RawField]) -> dict[bytes, list[RawField]]:
+    """The fields of each name, from the top."""
+    index: dict[bytes, list[RawField]] = {}
+    for field in fields:
+        index.setdefault(field.name, []).append(field)
+    return index
+
+
+def covered(
+    fields: Sequence[RawField] | Mapping[bytes, Sequence[RawField]],
+    names: Iterable[bytes],
+    *,
+    without: RawField | None = None,
+) -> list[RawField]:
+    """The fields that an ``h=`` of lower-case ``names`` stands for, in its order. ``fields`` may be indexed already.
 
     A name that is there several times takes fields from the bottom up; one that finds none left stands for nothing
     (section 5.4.2). ``without`` is the signature itself, which did not exist yet when it was made.
     """
-    left: dict[bytes, list[RawField]] = {}
-    for field in fields:
-        if field is not without:
-            left.setdefault(field.name, []).append(field)
+    index = fields if isinstance(fields, Mapping) else by_name(fields)
+    places: dict[bytes, int] = {}
     found: list[RawField] = []
     for name in names:
-        same = left.get(name)
-        if same:
-            found.append(same.pop())
+        same = index.get(name)
+        if same is None:
+            continue
+        place = places.get(name, len(same)) - 1
+        if place >= 0 and same[place] is without:
+            place -= 1
+        if place >= 0:
+            found.append(same[place])
+        places[name] = place
     return found

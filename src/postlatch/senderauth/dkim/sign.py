@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -97,7 +98,7 @@ class Signer:
         return complete(unsigned, hashed.digest(), key.private)
 
 
-def choose_fields(fields: Sequence[RawField]) -> tuple[list[bytes], list[RawField]]:
+def choose_fields(fields: Sequence[RawField]) -> tuple[tuple[bytes, ...], list[RawField]]:
     """The names for h=, and the fields that these cover, in the order in which they are hashed."""
     there = Counter(field.name for field in fields)
     if not there[b"from"]:
@@ -110,7 +111,7 @@ def choose_fields(fields: Sequence[RawField]) -> tuple[list[bytes], list[RawFiel
             names += [name] * there[lower]
     if len(names) > MAX_COVERED:
         raise SignError(f"the message has {len(names)} fields to sign: more than {MAX_COVERED} is no mail of a person")
-    return names, covered(fields, [name.lower() for name in names])
+    return tuple(names), covered(fields, [name.lower() for name in names])
 
 
 def fold(words: Iterable[bytes]) -> bytes:
@@ -118,8 +119,9 @@ def fold(words: Iterable[bytes]) -> bytes:
     return _lines(words, b" ")
 
 
-def fold_names(names: Sequence[bytes]) -> bytes:
-    """The tag h= without its semicolon, folded behind colons."""
+@lru_cache(maxsize=64)
+def fold_names(names: tuple[bytes, ...]) -> bytes:
+    """The tag h= without its semicolon, folded behind colons. Remembered: most mail has the same fields."""
     return _lines([b"h=" + names[0], *names[1:]], b":")
 
 

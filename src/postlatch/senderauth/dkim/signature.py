@@ -15,9 +15,11 @@ FUTURE: Final = 300  # seconds that a signer's clock may be ahead
 _REQUIRED: Final = ("v", "a", "b", "bh", "d", "h", "s")
 _CANONICALISATIONS: Final = ("simple", "relaxed")
 _NUMBER: Final = re.compile(r"[0-9]{1,12}")
+_LENGTH: Final = re.compile(r"[0-9]{1,76}")
 _FIELD_NAME: Final = re.compile(r"[\x21-\x39\x3c-\x7e]+")
 _QUOTED: Final = re.compile(r"=([0-9A-F]{2})")
 _LONGEST_NAME: Final = 253  # octets of a name in the DNS
+_MAX_HEADERS: Final = 1000  # each costs, in each signature
 _SHOWN: Final = 16  # characters of b=; RFC 6008 section 4 wants at least 8
 
 
@@ -174,6 +176,10 @@ def _octets(tags: dict[str, str], name: str) -> bytes:
 
 def _headers(text: str) -> tuple[bytes, ...]:
     names = _words(text.lower())
+    if len(names) > _MAX_HEADERS:
+        raise SignatureError(
+            "work capped: the signature's h= has more names than any message has fields (RFC 6376 section 8.9)"
+        )
     if not all(map(_FIELD_NAME.fullmatch, names)):
         raise SignatureError("the signature's h= is not a list of field names (RFC 6376 section 3.5)")
     if "from" not in names:
@@ -201,7 +207,7 @@ def _time(tags: dict[str, str], name: str) -> int | None:
 
 
 def _check_length(tags: dict[str, str]) -> None:
-    if "l" in tags and re.fullmatch(r"[0-9]{1,76}", tags["l"]) is None:
+    if "l" in tags and _LENGTH.fullmatch(tags["l"]) is None:
         raise SignatureError("the signature's l= is not a number (RFC 6376 section 3.5)")
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from postlatch.model.dns import DnsError, Resolver
 from postlatch.senderauth.dkim.canon import BodyHash
 from postlatch.senderauth.dkim.digest import header_digest
-from postlatch.senderauth.dkim.fields import covered, split_fields
+from postlatch.senderauth.dkim.fields import by_name, covered, split_fields
 from postlatch.senderauth.dkim.key import KeyRecordError, PublicKey, choose_key
 from postlatch.senderauth.dkim.signature import Signature, SignatureError, Summary, read_signature
 from postlatch.senderauth.results import DkimResult, Result
@@ -28,9 +28,8 @@ class Verifier:
     """
 
     def __init__(self, block: bytes, *, now: float, max_signatures: int = 8) -> None:
-        self._fields = split_fields(block)
-        self._froms = sum(field.name == b"from" for field in self._fields)
-        signatures = [field for field in self._fields if field.name == b"dkim-signature"]
+        self._fields = by_name(split_fields(block))
+        signatures = self._fields.get(b"dkim-signature", [])
         self._read = [read_signature(field, now) for field in signatures[:max_signatures]]
         self._capped = [read_signature(field, now)[0] for field in signatures[max_signatures:MAX_RESULTS]]
         self._bodies = {found.body_canon: BodyHash(found.body_canon) for found in self._checkable()}
@@ -97,7 +96,7 @@ class Verifier:
         if not key.verify(found.signature, digest):
             reason = "a signed field was changed, or another key signed: b= does not fit (RFC 6376 section 6.1.3)"
             return _result(summary, Result.FAIL, reason, testing=key.testing)
-        if self._froms > found.headers.count(b"from"):
+        if len(self._fields.get(b"from", ())) > found.headers.count(b"from"):
             return _result(summary, Result.POLICY, _EXTRA_FROM, testing=key.testing)
         reason = f"the signature fits header and body ({key.algorithm}, {key.bits} bit; RFC 6376 section 6.1.3)"
         return _result(summary, Result.PASS, reason, testing=key.testing)

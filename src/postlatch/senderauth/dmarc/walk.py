@@ -59,9 +59,10 @@ def normal(domain: str) -> str:
 
 
 def is_askable(domain: str) -> bool:
-    """A name that can be asked in the DNS, with ``_dmarc.`` before it."""
+    """A name that can be asked in the DNS, with ``_dmarc.`` before it; nothing in it means something to a resolver's parser."""
     labels = domain.split(".")
-    return len(domain) <= _MAX_NAME and domain.isascii() and domain.isprintable() and all(0 < len(x) <= 63 for x in labels)
+    plain = domain.isascii() and all(label.replace("-", "").replace("_", "0").isalnum() for label in labels)
+    return plain and len(domain) <= _MAX_NAME and all(len(label) <= 63 for label in labels)
 
 
 def targets(domain: str) -> list[str]:

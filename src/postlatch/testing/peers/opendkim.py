@@ -66,13 +66,13 @@ class OpenDkim:
     def _run(self, settings: Mapping[str, str], messages: Sequence[bytes]) -> list[bytes]:
         """The one field that it inserts into each message; ``b""`` where it gives up, as at one without From."""
         config = _write_config(self._folder / f"{settings['Mode']}.conf", settings)
-        paths = [self._folder / f"message{number}" for number in range(min(len(messages), _AT_ONCE))]
+        paths = [self._folder / f"message{number}" for number in range(len(messages))]
+        for path, message in zip(paths, messages, strict=True):
+            path.write_bytes(message)
         fields: list[bytes] = []
-        while len(fields) < len(messages):
-            batch = messages[len(fields) : len(fields) + _AT_ONCE]
-            for path, message in zip(paths, batch, strict=False):
-                path.write_bytes(message)
-            found = _test(config, paths[: len(batch)])
+        while len(fields) < len(paths):
+            batch = paths[len(fields) : len(fields) + _AT_ONCE]
+            found = _test(config, batch)
             fields += found if len(found) == len(batch) else [*found, b""]  # it ends where it gives up
         return fields
 

@@ -54,10 +54,22 @@ _MAIN: dict[str, str] = {
 
 
 class Postfix:
-    """Start with ``with Postfix(folder, {"relayhost": "[127.0.0.1]:2525"}) as peer: peer.port``."""
+    """Start with ``with Postfix(folder, {"relayhost": "[127.0.0.1]:2525"}) as peer: peer.port``.
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], processes: int = 100) -> None:
+    ``services`` are further lines of master.cf; ``prefix`` goes before the command.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        processes: int = 100,
+        *,
+        services: str = "",
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self.port = free_port()
+        self._prefix = prefix
         self._config = folder / "config"
         self._config.mkdir(parents=True)
         for name, owner in (("spool", "root"), ("data", "postfix")):
@@ -70,7 +82,7 @@ class Postfix:
         values = {**_MAIN, "queue_directory": str(folder / "spool"), "data_directory": str(folder / "data")}
         values |= {"maillog_file": str(folder / "maillog"), **settings}
         (self._config / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in values.items()))
-        (self._config / "master.cf").write_text(_MASTER.format(port=self.port, processes=processes))
+        (self._config / "master.cf").write_text(_MASTER.format(port=self.port, processes=processes) + services)
 
     def __enter__(self) -> Self:
         self._run("start")
@@ -81,7 +93,8 @@ class Postfix:
         self._run("stop")
 
     def _run(self, verb: str) -> None:
-        done = subprocess.run(["/usr/sbin/postfix", "-c", self._config, verb], capture_output=True, text=True, check=False)
+        command = [*self._prefix, "/usr/sbin/postfix", "-c", str(self._config), verb]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             log = self._config.parent / "maillog"
             raise RuntimeError(f"postfix {verb}: {done.stderr} {log.read_text() if log.exists() else ''}")
