@@ -130,7 +130,8 @@ class Count:
 
     def add(self, case: Case, ours: Verdict, theirs: Verdict) -> None:
         """One more message."""
-        if ours.passes == theirs.passes:
+        broken = "changed" not in case and "hand" not in case.made and not all((*ours.passes, *theirs.passes))
+        if ours.passes == theirs.passes and not broken:
             kind = case.made.split(",")[0].split(" [")[0]
             self._agreed[f"{kind}: both {'pass' if any(ours.passes) else 'do not pass'}"] += 1
             return

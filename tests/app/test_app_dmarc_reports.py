@@ -198,6 +198,21 @@ async def test_a_domain_whose_dns_is_down_is_asked_again_and_after_days_given_up
 
 
 @in_loop
+async def test_one_domain_that_cannot_be_reported_keeps_no_other_waiting(tmp_path: Path) -> None:
+    async with opened(tmp_path, SEND) as world:
+        office = Office(world)
+        office.reports.note(found("abroad.example"), CLIENT, applied=Disposition.NONE)
+        office.reports.note(found(), CLIENT, applied=Disposition.REJECT)
+        await office.reports.flush()
+        spoilt = "UPDATE dmarc_seen SET alike = '{}' WHERE domain = 'abroad.example'"
+        await world.writer.submit([lambda connection: connection.execute(spoilt)])
+        office.clock.advance(26 * 3600)
+        with pytest.raises(KeyError):
+            await office.reports.send_due()
+        assert [claim.recipients[0].address.text for claim in world.spool.take(10)] == ["dmarc@asks.example"]
+
+
+@in_loop
 async def test_nothing_is_counted_or_sent_unless_it_is_wanted(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         office = Office(world)

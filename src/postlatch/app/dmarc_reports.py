@@ -28,6 +28,7 @@ from postlatch.senderauth.dmarc.parse import is_record
 from postlatch.senderauth.dmarc.walk import Policy, discover
 from postlatch.senderauth.reports.compose import (
     DAY,
+    MAX_SIGNATURES,
     Metadata,
     Published,
     Record,
@@ -89,14 +90,15 @@ class DmarcReports:
         authentication: Authentication,
         client: IPAddress,
         *,
-        applied: Disposition,
+        applied: str,
         reason: str = "",
         comment: str = "",
     ) -> None:
         """Count a message that was checked, also one that was refused then (RFC 9990 section 3.1).
 
-        ``applied`` is what was done in the end. Where that differs from what the policy asked for, ``reason`` is the override's
-        type of section 3.1.6 (``local_policy``, ``mailing_list``, ``trusted_forwarder``, ``other``) and ``comment`` says more.
+        ``applied`` is the disposition that was carried out in the end. Where that differs from what the policy asked for,
+        ``reason`` is the override's type of section 3.1.6 (``local_policy``, which is meant if it is empty, ``mailing_list``,
+        ``trusted_forwarder``, ``other``), and ``comment`` says more, to the domain's owner.
         """
         domain = authentication.dmarc.policy_domain
         if not domain or not self._settings().reports.send:
@@ -128,14 +130,21 @@ class DmarcReports:
         if not self._settings().reports.send or now < today * DAY + self._jitter:
             return
         found: list[tuple[int, str]] = await self._read(partial(dmarc_seen.waiting, before=today, limit=_STEP))
+        failure: Exception | None = None
         for day, domain in found:
             if self._later.get((day, domain), 0.0) > now:
                 continue
-            if await self._report(day, domain):
-                self._later.pop((day, domain), None)
+            self._later[day, domain] = now + _RETRY
+            try:
+                done = await self._report(day, domain)
+            except Exception as error:  # noqa: BLE001 - one domain must not keep all others waiting; it is told at the end
+                failure = error
+                continue
+            if done:
+                del self._later[day, domain]
                 await self._submit([dmarc_seen.forget(day, domain)])
-            else:
-                self._later[day, domain] = now + _RETRY
+        if failure is not None:
+            raise failure
 
     async def _report(self, day: int, domain: str) -> bool:
         """True if nothing more is to be done about that day."""
@@ -247,13 +256,13 @@ def _parsed(text: str) -> Address | None:
         return None
 
 
-def alike(authentication: Authentication, client: IPAddress, applied: Disposition, reason: str = "", comment: str = "") -> str:
-    """What makes messages alike, as JSON: one record of a report (RFC 9990 section 3.1.1.6)."""
+def alike(authentication: Authentication, client: IPAddress, applied: str, reason: str = "", comment: str = "") -> str:
+    """What makes messages alike, as JSON: one record of a report (RFC 9990 section 3.1.1.7)."""
     dmarc, spf = authentication.dmarc, authentication.spf
     passed = dmarc.result is Result.PASS
     if not reason and dmarc.result is Result.FAIL:
-        reason = "policy_test_mode" if dmarc.testing else "local_policy" if applied is not dmarc.disposition else ""
-    told = [["dkim", one.domain, str(one.result), one.selector] for one in authentication.dkim if one.domain]
+        reason = "policy_test_mode" if dmarc.testing else "local_policy" if applied != dmarc.disposition else ""
+    told = [["dkim", one.domain, str(one.result), one.selector] for one in authentication.dkim[:MAX_SIGNATURES] if one.domain]
     if spf.domain:
         told.append(["spf", spf.domain, str(spf.result)])
     said = {

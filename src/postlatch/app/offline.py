@@ -56,7 +56,7 @@ async def _run(settings: Settings, command: str, arguments: dict[str, Any]) -> A
 def _harmless(command: str) -> bool:
     """Commands that look, or that only take rights away, must work on a configuration that may not serve."""
     looks = {"rights", "decide", "queue.list", "queue.show", "queue.counts", "backup", "right.list", "account.list", "ban.list"}
-    looks.add("destination.list")
+    looks |= {"destination.list", "dns", "dkim.list", "reports"}
     takes_away = {"right.revoke", "account.suspend", "account.delete", "queue.hold", "queue.delete", "ban.add"}
     takes_away.add("destination.pause")
     return command in looks | takes_away or command.startswith("journal.")

@@ -52,6 +52,7 @@ from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import IPAddress, Role
 from postlatch.model.events import EVENTS, Event, JsonValue
 from postlatch.policy.snapshot import Snapshot
+from postlatch.senderauth.results import Authentication
 from postlatch.server.connection import ListenerPort
 from postlatch.server.listeners import SmtpServer, bound_address
 from postlatch.server.refused import Refusals
@@ -168,6 +169,7 @@ class Relay:
             refusals=Refusals(),
             load=make_load(self.settings),
             senders=make_senders(self.settings, self.resolver, world.clock),
+            noted=self._noted,
         )
 
     def _port(self, name: str, role: Role) -> ListenerPort:
@@ -196,6 +198,10 @@ class Relay:
             self.world.counters.inc("postlatch_alerts_total", (str(event.fields.get("kind", "relay")),))
         elif event.name == "limit.reached":
             self.world.counters.inc("postlatch_limits_reached_total", (str(event.fields.get("limit", "")),))
+
+    def _noted(self, found: Authentication, client: IPAddress, applied: str, forwarded: bool) -> None:
+        """For the reports that the authors' domains get."""
+        self.dmarc_reports.note(found, client, applied=applied, reason="trusted_forwarder" if forwarded else "")
 
     def _right_used(self, name: str, at: float) -> None:
         self.used_rights[name] = at

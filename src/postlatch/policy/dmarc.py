@@ -56,10 +56,11 @@ class DmarcFacts(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What is to be done, and why it is that, as a sentence for the journal."""
+    """What is to be done, and why it is that, as a sentence for the journal. ``forwarded``: for a trusted sealer's sake."""
 
     disposition: str
     why: str
+    forwarded: bool = False
 
 
 def decide_disposition(rules: DmarcRules, facts: DmarcFacts, client: IPAddress, now: float) -> Decision:
@@ -71,7 +72,7 @@ def decide_disposition(rules: DmarcRules, facts: DmarcFacts, client: IPAddress, 
     if not rules.enforce:
         return Decision(NONE, f"{because}; dmarc.enforce is false")
     if facts.sealer and now < rules.sealers.get(facts.sealer, 0.0):
-        return Decision(NONE, f"{because}; the trusted sealer {facts.sealer} saw it pass")
+        return Decision(NONE, f"{because}; the trusted sealer {facts.sealer} saw it pass", forwarded=True)
     for override in rules.overrides:
         if _covers(override, facts.from_domain, client, now) and _SEVERITY[override.disposition] < _SEVERITY[asked]:
             return Decision(override.disposition, f"{because}; the override {override.name} of {override.owner} says otherwise")

@@ -56,7 +56,8 @@ def _dkim(dkim: DkimResult) -> list[str]:
 
 def _arc(arc: ArcResult) -> list[str]:
     """The newest sealer as a comment: RFC 8617 section 7.2 has no property for it."""
-    words = _words(f"arc={arc.result}", (), arc.reason if arc.result is Result.FAIL else "")
+    oldest = "" if arc.oldest_pass is None else str(arc.oldest_pass)
+    words = _words(f"arc={arc.result}", (("header.oldest-pass", oldest),), arc.reason if arc.result is Result.FAIL else "")
     if arc.sealers:
         words.append(f"(i={arc.instance} sealed by {printable(arc.sealers[-1], _MAX_VALUE).translate(_NO_COMMENT)})")
     return words

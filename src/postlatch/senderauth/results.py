@@ -59,7 +59,8 @@ class DkimResult(NamedTuple):
 class ArcResult(NamedTuple):
     """The whole chain: ``none``, ``pass`` or ``fail``. ``sealers`` are the d= of the seals, the oldest first.
 
-    ``results`` is the oldest passing ARC-Authentication-Results that the newest sealer reports, as text without comments.
+    ``results`` is the newest ARC-Authentication-Results, as text without comments: to believe it one has to trust the newest
+    sealer alone. ``oldest_pass`` is the oldest instance since which the message is unchanged, 0 for the first (RFC 8617 5.2).
     """
 
     result: Result
@@ -67,6 +68,7 @@ class ArcResult(NamedTuple):
     reason: str
     sealers: tuple[str, ...] = ()
     results: str = ""
+    oldest_pass: int | None = None
 
 
 class Disposition(StrEnum):

@@ -131,6 +131,8 @@ class BodyHandler:
         transaction.dmarc = facts = senders.dmarc_facts(found, header)
         decision = decide_disposition(services.snapshot.dmarc, facts, origin.client.address, now)
         transaction.why = decision.why
+        if services.noted is not None:
+            services.noted(found, origin.client.address, decision.disposition, decision.forwarded)
         transaction.quarantined = decision.disposition != NONE
         transaction.draft.prefix = senders.trace_fields(
             services.senders, found, origin.client, origin.helo, transaction.sender, quarantined=transaction.quarantined

@@ -14,8 +14,10 @@ from postlatch.limits.limit import Limit
 from postlatch.limits.limiter import Limiter
 from postlatch.model.address import Address
 from postlatch.model.clock import Clock
+from postlatch.model.envelope import IPAddress
 from postlatch.model.events import Event
 from postlatch.policy.snapshot import Snapshot
+from postlatch.senderauth.results import Authentication
 from postlatch.server.bans import BanList
 from postlatch.server.load import Load
 from postlatch.server.metering import Count
@@ -80,6 +82,7 @@ class Services:
     draining: bool = False
     load: Load = field(default_factory=Load)
     senders: Senders | None = None  # None: nobody is checked
+    noted: Callable[[Authentication, IPAddress, str, bool], None] | None = None  # results, client, what was done, by a sealer?
 
 
 __all__ = ["Count", "LimitRules", "Services", "SessionLimits"]

@@ -92,7 +92,7 @@ class Wanted(NamedTuple):
 
 
 def add(report: NewReport) -> Operation[Added]:
-    """Keep a report, unless it is here already (RFC 9990 section 3.5.3: the second one is dropped) or the day is full."""
+    """Keep a report, unless it is here already (RFC 9990 section 3.5.4: the second one is dropped) or the day is full."""
 
     def run(connection: sqlite3.Connection) -> Added:
         sql = "SELECT 1 FROM reports WHERE kind = ? AND reporter = ? AND report_id = ? AND domain = ?"

@@ -54,7 +54,9 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_sender_checks_total": Metric(
         "counter", "Checks of who sent a stranger's message, by result (RFC 8601).", ("check", "result")
     ),
-    "postlatch_reports_total": Metric("counter", "Reports received by mail, or sent, by what became of them.", ("kind", "result")),
+    "postlatch_reports_total": Metric(
+        "counter", "Reports received or sent by mail, by what became of them.", ("kind", "result")
+    ),
     "postlatch_shed_total": Metric("counter", "Clients turned away to keep the relay up, by reason.", ("listener", "reason")),
     "postlatch_stress": Metric("gauge", "1 while the relay is under stress, else 0."),
     "postlatch_connections_by_state": Metric("gauge", "Connections of clients, by what they are doing.", ("listener", "state")),

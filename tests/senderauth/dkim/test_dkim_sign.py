@@ -108,10 +108,16 @@ def test_a_long_name_is_not_broken() -> None:
     assert tags(sign(MESSAGE, long_key))["d"] == domain
 
 
-@pytest.mark.parametrize("block", [b"", b"To: x\r\n", b"From\r\n", b" From: x\r\n", b"X-From: x\r\n"])
+@pytest.mark.parametrize("block", [b"", b"To: x\r\n", b"From\r\n", b"X-From: x\r\n"])
 def test_without_from_nothing_is_signed(block: bytes) -> None:
     with pytest.raises(SignError, match="no From"):
         Signer([key()], block, now=NOW, valid=DAY)
+
+
+@pytest.mark.parametrize("white", [b" ", b"\t"])
+def test_what_would_become_a_part_of_the_signature_is_not_signed(white: bytes) -> None:
+    with pytest.raises(SignError, match="folded line"):
+        sign(white + b"folded\r\n" + MESSAGE)
 
 
 def test_a_message_of_endless_fields_is_not_signed() -> None:

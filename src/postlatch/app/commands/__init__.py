@@ -9,7 +9,20 @@ from typing import Any
 from postlatch.accounts.authenticator import Busy
 from postlatch.accounts.problem import AccountError
 from postlatch.app.answer import BAD_NEWS, UNDECIDED, UNUSABLE, Answer, CommandError
-from postlatch.app.commands import account, ban, destination, dkim, dns, journal, policy, queue, reports, right, status, transfer
+from postlatch.app.commands import (
+    account,
+    ban,
+    destination,
+    dkim,
+    dns,
+    journal,
+    policy,
+    queue,
+    reports,
+    right,
+    status,
+    transfer,
+)
 from postlatch.app.policy import PolicyRefused
 from postlatch.app.world import World
 from postlatch.journal.read import JournalDamaged

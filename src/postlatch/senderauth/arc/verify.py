@@ -99,6 +99,7 @@ class ArcVerifier:
             reason="the newest message signature and all seals fit (RFC 8617 section 5.2)",
             sealers=tuple(one.seal.domain for one in self._sets),
             results=results_text(self._sets[-1].results),
+            oldest_pass=self._oldest_pass,
         )
 
     def abandon(self) -> None:

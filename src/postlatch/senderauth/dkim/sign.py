@@ -69,6 +69,8 @@ class Signer:
         valid: float | None,
         identity: str | None = None,
     ) -> None:
+        if block.startswith((b" ", b"\t")):
+            raise SignError("the message begins with a folded line, which would become a part of the signature in front of it")
         names, fields = choose_fields(split_fields(block))
         self._keys = keys
         self._names = names

@@ -143,7 +143,7 @@ def _record(record: Record) -> Iterator[str]:
 
 
 def _results(auth: Iterable[AuthResult], header_from: str) -> Iterator[str]:
-    """Signatures by their worth to the domain's owner (section 3.1.3), then SPF of MAIL FROM (section 3.1.1.12)."""
+    """Signatures by their worth to the domain's owner (section 3.1.3), then SPF of MAIL FROM (section 3.1.1.13)."""
     found = list(auth)
     signatures = [one for one in found if one.method == "dkim" and one.domain and one.selector and one.result in _DKIM_RESULTS]
     signatures.sort(key=lambda one: _worth(one, header_from))

@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """DMARC is satisfied by either of the two (RFC 9989 section 4.3)."""
+        """DMARC is satisfied by either of the two (RFC 9989 section 4.4)."""
         return self.dkim or self.spf
 
 

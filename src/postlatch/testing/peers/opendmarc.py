@@ -1,4 +1,7 @@
-"""OpenDMARC's milter, for a Postfix of a test, and Debian's policy service for SPF. Need opendmarc, postfix-policyd-spf-python, root."""
+"""OpenDMARC's milter, and Debian's policy service for SPF, for a Postfix of a test.
+
+Need Debian's opendmarc and postfix-policyd-spf-python, and root.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,14 @@ def policyd_spf(folder: Path) -> tuple[str, dict[str, str]]:
     """The line for master.cf, and the settings for main.cf, of the policy service for SPF: it checks loopback too."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "policyd-spf.conf"
-    config.write_text("debugLevel = 0\nTestOnly = 1\nHELO_reject = False\nMail_From_reject = Fail\nskip_addresses = 192.0.2.1/32\n")
+    lines = (
+        "debugLevel = 0",
+        "TestOnly = 1",
+        "HELO_reject = False",
+        "Mail_From_reject = Fail",
+        "skip_addresses = 192.0.2.1/32",
+    )
+    config.write_text("\n".join(lines) + "\n")
     config.chmod(0o644)
     line = f"policyd-spf unix - n n - 0 spawn user=nobody argv=/usr/bin/policyd-spf {config}\n"
     checks = "check_policy_service unix:private/policyd-spf, permit"

@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Self
 
 from postlatch.testing.peers.ports import end, free_port, listens, wait_until
@@ -50,9 +51,20 @@ class CountingSink:
 
 
 def send_load(
-    port: int, *, messages: int, sessions: int, size: int, sender: str, recipient: str, keep: bool = True
+    port: int,
+    *,
+    messages: int,
+    sessions: int,
+    size: int,
+    sender: str,
+    recipient: str,
+    keep: bool = True,
+    file: Path | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Send ``messages`` of ``size`` octets over ``sessions`` parallel connections, kept open if ``keep``."""
+    """Send ``messages`` of ``size`` octets over ``sessions`` parallel connections, kept open if ``keep``.
+
+    ``file`` holds a message of its own, with bare line feeds, in the place of the generated one.
+    """
     command = [
         "/usr/sbin/smtp-source",
         "-s",
@@ -66,4 +78,9 @@ def send_load(
         "-t",
         recipient,
     ]
-    return subprocess.run([*command, *(["-d"] if keep else []), f"127.0.0.1:{port}"], check=True, capture_output=True)
+    if file is not None:
+        command += ["-F", str(file)]
+    done = subprocess.run([*command, *(["-d"] if keep else []), f"127.0.0.1:{port}"], capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"smtp-source ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+    return done
