@@ -98,6 +98,9 @@ def measure(plan: Plan) -> list[Row]:
         if number:
             for server, key, value in found:
                 by_key[key].add(server, value)
+    for key in ("dkim_sign", "dkim_verify"):
+        row = by_key[key]
+        row.notes += [f"{server}: {row.median(server) or 0:,.0f} µs" for server in row.values if server != OURS]
     if by_key["dkim_large"].values.get(OURS):
         by_key["dkim_large"].notes.append("as Python's allocator counts; the message itself comes in chunks of 64 KiB")
     return rows

@@ -57,8 +57,14 @@ def _one_for_all(_case: Case, said: str, theirs_: str) -> bool:
     return theirs_ == "permerror" and "pass:" not in said
 
 
-def _not_looked_at(_case: Case, _ours: str, said: str) -> bool:
-    return not said
+def _gives_up_at_signature(_case: Case, said: str, theirs_: str) -> bool:
+    return not theirs_ and "permerror:" in said
+
+
+def _gives_up_at_header(case: Case, _ours: str, said: str) -> bool:
+    lines = re.sub(rb"\r\n[ \t]", b" ", case.header).split(b"\r\n")
+    no_field = any(line and not re.match(rb"[!-9;-~]+[ \t]*:", line) for line in lines)
+    return not said and (no_field or re.search(rb"(?im)^from[ \t]*:", case.header) is None)
 
 
 DKIMPY: tuple[Explained, ...] = (
@@ -86,5 +92,10 @@ OPENDKIM: tuple[Explained, ...] = (
     Explained("OpenDKIM passes over what is no base64 in b=", "RFC 6376 2.10", ours("b= is not base64")),
     Explained("opendkim -t reads one space behind each colon, for simple too", "RFC 6376 3.4.1", _no_single_space),
     Explained("OpenDKIM says permerror once for a message that breaks RFC 5322", "RFC 5322 3.6", _one_for_all),
-    Explained("OpenDKIM does not look at a message without From, or whose header is cut", "RFC 5322 3.6", _not_looked_at),
+    Explained(
+        "OpenDKIM gives up where one signature is malformed; ours checks the others", "RFC 6376 6.1", _gives_up_at_signature
+    ),
+    Explained(
+        "OpenDKIM gives up at a header without From, or with a line that is no field", "RFC 5322 3.6", _gives_up_at_header
+    ),
 )

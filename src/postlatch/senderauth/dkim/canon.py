@@ -19,7 +19,9 @@ def header(field: bytes, canonicalisation: str) -> bytes:
     value = value.replace(_CRLF, b"")
     if b"\t" in value or b"  " in value:
         value = _RUN.sub(b" ", value)
-    return b"%b:%b\r\n" % (name.replace(_CRLF, b"").rstrip(b" \t").lower(), value.strip(b" \t"))
+    if b"\r" in name:
+        name = name.replace(_CRLF, b"")
+    return b"%b:%b\r\n" % (name.rstrip(b" \t").lower(), value.strip(b" \t"))
 
 
 class BodyHash:

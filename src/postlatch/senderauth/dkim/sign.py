@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from postlatch.senderauth.dkim.canon import BodyHash, header
-from postlatch.senderauth.dkim.fields import RawField, covered, split_fields
+from postlatch.senderauth.dkim.fields import RawField, by_name, covered, split_fields
 from postlatch.senderauth.dkim.key import PKCS1, PREHASHED
 from postlatch.senderauth.dkim.private import PrivateKey, generate, load_private_key, public_value
 from postlatch.senderauth.dkim.text import a_labels
@@ -28,8 +27,7 @@ SIGNED: Final = (
     *(b"List-ID", b"List-Unsubscribe", b"List-Unsubscribe-Post", b"List-Subscribe", b"List-Post", b"List-Owner"),
     *(b"List-Help", b"List-Archive"),
 )
-_OVERSIGNED: Final = tuple((name.lower(), name) for name in OVERSIGNED)
-_SIGNED: Final = tuple((name.lower(), name) for name in SIGNED)
+_CHOICE: Final = (*((name.lower(), name, 1) for name in OVERSIGNED), *((name.lower(), name, 0) for name in SIGNED))
 MAX_COVERED: Final = 256  # fields: a message with more of them has been made to be a burden
 _WIDTH: Final = 77  # columns of a line
 _FOLD: Final = b"\r\n "
@@ -102,18 +100,18 @@ class Signer:
 
 def choose_fields(fields: Sequence[RawField]) -> tuple[tuple[bytes, ...], list[RawField]]:
     """The names for h=, and the fields that these cover, in the order in which they are hashed."""
-    there = Counter(field.name for field in fields)
-    if not there[b"from"]:
+    there = by_name(fields)
+    if b"from" not in there:
         raise SignError("the message has no From, so nobody could tell whom the signature speaks for (RFC 6376 section 5.4)")
     names: list[bytes] = []
-    for lower, name in _OVERSIGNED:
-        names += [name] * (there[lower] + 1)
-    for lower, name in _SIGNED:
-        if lower in there:
-            names += [name] * there[lower]
+    lowered: list[bytes] = []
+    for lower, name, more in _CHOICE:
+        times = len(there[lower]) + more if lower in there else more
+        names += [name] * times
+        lowered += [lower] * times
     if len(names) > MAX_COVERED:
         raise SignError(f"the message has {len(names)} fields to sign: more than {MAX_COVERED} is no mail of a person")
-    return tuple(names), covered(fields, [name.lower() for name in names])
+    return tuple(names), covered(there, lowered)
 
 
 def fold(words: Iterable[bytes]) -> bytes:

@@ -71,15 +71,12 @@ def send_load(
         str(sessions),
         "-m",
         str(messages),
-        "-l",
-        str(size),
         "-f",
         sender,
         "-t",
         recipient,
     ]
-    if file is not None:
-        command += ["-F", str(file)]
+    command += ["-l", str(size)] if file is None else ["-F", str(file)]
     done = subprocess.run([*command, *(["-d"] if keep else []), f"127.0.0.1:{port}"], capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"smtp-source ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
