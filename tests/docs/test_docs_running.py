@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from docs_support import ROOT, names, page, rows
 
-from postlatch.app import control
+from postlatch.app import control, senders
 from postlatch.app.answer import Answer
 from postlatch.app.check import check
 from postlatch.app.initialise import initialise
@@ -30,6 +30,18 @@ from postlatch.testing.running import ACCOUNT, BASE, LOOPBACK_RIGHT, PASSWORD, R
 sys.path.append(str(ROOT / "script"))
 make_docs: Any = importlib.import_module("make_docs")  # a script, not a package
 
+REPORT = """\
+Subject: Report Domain: example.com\r
+MIME-Version: 1.0\r
+Content-Type: text/xml\r
+\r
+<feedback><report_metadata><org_name>other.example</org_name><report_id>1</report_id>\r
+<date_range><begin>1767225600</begin><end>1767311999</end></date_range></report_metadata>\r
+<policy_published><domain>example.com</domain><p>none</p></policy_published>\r
+<record><row><source_ip>192.0.2.7</source_ip><count>3</count>\r
+<policy_evaluated><disposition>none</disposition><dkim>fail</dkim><spf>fail</spf></policy_evaluated></row>\r
+<identifiers><header_from>example.com</header_from></identifiers></record></feedback>\r
+"""
 MACHINES = ("scanner", "printer", "copier")
 COMMANDS = {command.name: command for command in CATALOGUE}
 DOCUMENTED = {
@@ -56,13 +68,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """One of everything, on one relay."""
     folder = tmp_path_factory.mktemp("docs")
     ran: list[Ran] = []
-    with RunningRelay(folder, BASE + LOOPBACK_RIGHT + _nowhere()) as relay:
+    with RunningRelay(folder, BASE + LOOPBACK_RIGHT + _nowhere() + '\n[reports]\ndmarc = "bob@example.com"\n') as relay:
         for name, arguments in _commands(folder):
             if name == "mail":
                 _mail(relay)
                 continue
             ran.append(Ran(name, control.call(relay.data, name, arguments)))
         ran += _queue(relay)
+        ran += _senders(relay)
         ran.append(Ran("backup", control.call(relay.data, "backup", {"file": str(folder / "backup.tar")})))
         time.sleep(0.5)  # events that go alone may lag the disk
         tail = Ran("journal.tail", control.call(relay.data, "journal.tail", {"lines": 10_000}))
@@ -129,6 +142,27 @@ def _queue(relay: RunningRelay) -> Iterator[Ran]:
     control.call(relay.data, "account.delete", {"login": ACCOUNT})
 
 
+def _senders(relay: RunningRelay) -> Iterator[Ran]:
+    """The commands about senders. None of them needs a DNS here."""
+    zone, message = relay.folder / "zone.json", relay.folder / "message.eml"
+    zone.write_text('{"example.com": {"TXT": ["v=spf1 mx -all"]}, "other.example": {"TXT": ["v=spf1 -all"]}}')
+    message.write_bytes(b"From: a@other.example\r\nDKIM-Signature: v=1; d=other.example; s=sel\r\n\r\ntext\r\n")
+    asked = {"client": "198.51.100.7", "helo": "other.example", "mail_from": "a@other.example", "zone": str(zone)}
+    yield Ran("spf", senders.spf(relay.config, asked))
+    yield Ran("verify", senders.verify(relay.config, {**asked, "file": str(message)}))
+    for name, arguments in (
+        ("dkim.keygen", {"domain": "example.com"}),
+        ("dkim.rotate", {"domain": "example.com"}),
+        ("dkim.list", {}),
+        ("dns", {"domain": "example.com", "zone": str(zone)}),
+    ):
+        yield Ran(name, control.call(relay.data, name, arguments))
+    deadline = time.monotonic() + 20
+    while not (answer := control.call(relay.data, "reports", {})).data.get("reports") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    yield Ran("reports", answer)
+
+
 def _waiting(relay: RunningRelay, sender: str) -> str:
     """The message of ``sender``, once its first attempt has failed."""
     deadline = time.monotonic() + 20
@@ -145,6 +179,7 @@ def _mail(relay: RunningRelay) -> None:
     _send(relay, "mx", "friend@elsewhere.example", "b@elsewhere.example")
     _send(relay, "mx", "x@example.com", "alice@example.com")
     _send(relay, "mx", "not an address", "alice@example.com")
+    _send(relay, "mx", "reporter@other.example", "bob@example.com", text=REPORT)
     for machine in MACHINES:
         _send(relay, "relay", f"{machine}@example.com", f"office@{machine}.example")
     _send(relay, "submission", ACCOUNT, "customer@elsewhere.example", PASSWORD)
@@ -156,7 +191,15 @@ def _mail(relay: RunningRelay) -> None:
         browser.recv(200)
 
 
-def _send(relay: RunningRelay, listener: str, sender: str, recipient: str, password: str = "", header: str = "") -> None:
+def _send(
+    relay: RunningRelay,
+    listener: str,
+    sender: str,
+    recipient: str,
+    password: str = "",
+    header: str = "",
+    text: str = "Subject: a test\r\n\r\nHello\r\n",
+) -> None:
     with (
         contextlib.suppress(smtplib.SMTPException),
         smtplib.SMTP("127.0.0.1", relay.port(listener), "client.example", timeout=20) as smtp,
@@ -166,7 +209,7 @@ def _send(relay: RunningRelay, listener: str, sender: str, recipient: str, passw
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             smtp.starttls(context=context)
             smtp.login(ACCOUNT, password)
-        smtp.sendmail(sender, [recipient], f"From: {header or sender}\r\nSubject: a test\r\n\r\nHello\r\n")
+        smtp.sendmail(sender, [recipient], f"From: {header or sender}\r\n{text}")
 
 
 def test_every_command_with_a_result_was_given(story: Story) -> None:
@@ -225,6 +268,7 @@ def test_the_common_events_have_happened_in_this_test(story: Story) -> None:
     rare = {
         *("relay.stopped", "policy.refused", "connection.refused", "delivery.bounced", "delivery.held", "limit.reached"),
         *("alert.raised", "store.failed", "store.recovered", "clock.jumped", "tls.reloaded", "journal.pruned"),
-        *("overload.began", "overload.ended", "refusals.aggregated", "store.salvaged"),
+        *("overload.began", "overload.ended", "refusals.aggregated", "store.salvaged", "report.refused"),
+        *("dkim.key_seen", "dkim.key_active", "dkim.key_retired", "dkim.key_removed", "dkim.unsigned"),
     }
     assert DOCUMENTED.keys() - met <= rare

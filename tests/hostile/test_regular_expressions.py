@@ -48,6 +48,10 @@ REACH: dict[str, int] = {
     "model.address._HOST": LINE,
     "model.address._IPV6_TAG": ADDRESS,
     "model.address:re.sub": ADDRESS,
+    "senderauth.reports.compose._SIZE": LINE,
+    "senderauth.reports.tlsrpt._TOKEN": HEADER,  # longer ones too, in a thread of their own
+    "server.senders._PAIR": HEADER,
+    "server.senders._QUOTED": HEADER,
     "senderauth.arc.parse._POSITION": HEADER,
     "senderauth.arc.parse._NUMBER": HEADER,
     "senderauth.arc.parse._FIELD_NAME": HEADER,

@@ -79,6 +79,7 @@ def test_the_smallest_and_the_largest_rsa_key_are_read(bits: int) -> None:
         (b"\xff", "malformed"),
         (b"p=" + b"A" * 20_000, "longer"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "record",  # keys are made anew, and names must not change
 )
 def test_a_record_that_cannot_be_used_is_refused_with_the_reason(record: bytes, reason: str) -> None:
     with pytest.raises(KeyRecordError, match=reason.replace("?", r"\?")):
