@@ -6,7 +6,7 @@ import smtplib
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -47,7 +47,7 @@ resolver = ["127.0.0.1:DNS"]
 [outbound.routes]
 "good.example" = "smtp://127.0.0.1:GOOD"
 """
-ZONE = {
+ZONE: dict[str, dict[str, Any]] = {
     "example.com": {"TXT": [f'"v=spf1 ip4:{ELSEWHERE} -all"']},
     "good.example": {"TXT": [f'"v=spf1 ip4:{HERE} -all"']},
     "_dmarc.good.example": {"TXT": ['"v=DMARC1; p=reject; rua=mailto:reports@good.example"']},

@@ -3,7 +3,7 @@
 One core, processor time, all in turns within each round. dkimpy comes from the environment of script/oracle; without it, its
 rows stay empty.
 
-    python benchmarks/dkim.py [--messages 200] [--rounds 5] [--json]
+    python benchmarks/signing.py [--messages 200] [--rounds 5] [--json]
 """
 
 from __future__ import annotations
