@@ -252,6 +252,27 @@ def test_two_from_fields_are_refused(checked: Checked) -> None:
     assert send(checked.relay, "x@plain.example", raw).startswith("550 5.7.1")
 
 
+def test_a_header_of_100_000_fields_is_refused(checked: Checked) -> None:
+    raw = message("x@plain.example", "many", *(f"X: {number}" for number in range(100_000)))
+    assert send(checked.relay, "x@plain.example", raw).startswith("552 5.3.4")
+
+
+def mime(levels: int, parts: int) -> str:
+    deep = "".join(f"--b{n}\r\nContent-Type: multipart/mixed; boundary=b{n + 1}\r\n\r\n" for n in range(levels))
+    return deep + "".join(f"--b{levels}\r\n\r\n{n}\r\n" for n in range(parts))
+
+
+@pytest.mark.parametrize(("levels", "parts"), [(10_000, 1), (1, 100_000)])
+def test_mime_of_any_shape_costs_what_its_octets_cost(checked: Checked, levels: int, parts: int) -> None:
+    token = f"mime-{levels}"
+    fields = ("MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=b0")
+    raw = signed(message("bob@good.example", token, *fields, body=mime(levels, parts)))
+    began = time.monotonic()
+    assert send(checked.relay, "bob@good.example", raw).startswith("250")
+    assert time.monotonic() - began < 10
+    assert "dkim=pass" in results(arrived(checked.relay, token))
+
+
 def state(relay: RunningRelay, recipient: str, sender: str) -> str:
     """Where a recipient of the branch stands in the queue."""
     rows = relay.json("queue", "list", "--recipient", recipient, "--sender", sender)["recipients"]
