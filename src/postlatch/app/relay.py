@@ -19,7 +19,6 @@ import uvloop
 from postlatch.accounts.authenticator import MECHANISMS
 from postlatch.app import compose
 from postlatch.app.answer import BAD_NEWS, UNUSABLE, Answer, CommandError
-from postlatch.app.check import unusable
 from postlatch.app.clock import JUMP, SystemClock
 from postlatch.app.commands import run_command
 from postlatch.app.commands.destination import load_pauses
@@ -29,13 +28,14 @@ from postlatch.app.dmarc_reports import REPORT_HOURS, DmarcReports
 from postlatch.app.handover import Handover, received
 from postlatch.app.housekeeping import Housekeeping
 from postlatch.app.incoming_reports import IncomingReports, report_addresses
-from postlatch.app.machine import caps, make_load, overload_rules
+from postlatch.app.machine import make_load
 from postlatch.app.notices import Notices
 from postlatch.app.operator import act_as
 from postlatch.app.policy import PolicyRefused
 from postlatch.app.privileges import raise_file_limit
 from postlatch.app.probe import ProbeResult, probe
 from postlatch.app.recheck import reason_to_hold
+from postlatch.app.reloading import below, read_certificate, take_up
 from postlatch.app.report_tap import ReportTap
 from postlatch.app.senders import make_senders
 from postlatch.app.signing import make_keys, make_signing
@@ -46,26 +46,24 @@ from postlatch.delivery.dispatcher import Dispatcher
 from postlatch.delivery.pool import SessionPool
 from postlatch.delivery.resolver import DnsResolver
 from postlatch.delivery.session_setup import connect_directly
-from postlatch.journal.logs import LEVELS, configure, flush_log, log_event
+from postlatch.journal.logs import configure, flush_log, log_event
 from postlatch.journal.read import head
 from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import IPAddress, Role
-from postlatch.model.events import EVENTS, Event, JsonValue
+from postlatch.model.events import Event, JsonValue
 from postlatch.policy.snapshot import Snapshot
 from postlatch.senderauth.results import Authentication
 from postlatch.server.connection import ListenerPort
 from postlatch.server.listeners import SmtpServer, bound_address
 from postlatch.server.refused import Refusals
 from postlatch.server.services import Services
-from postlatch.server.tls import CertificateError, WatchedCertificate
+from postlatch.server.tls import CertificateError
 from postlatch.settings.load import load
 from postlatch.settings.problem import SettingsError
-from postlatch.settings.tree import Settings
 from postlatch.store import meta
 from postlatch.store.database import StoreError
 from postlatch.store.transaction import WriteFailed
 
-_LEVELS = ("debug", "info", "warning", "error")
 DRAIN = 30.0  # seconds for sessions and deliveries to end
 
 
@@ -81,15 +79,15 @@ class Relay:
         self.stopping = asyncio.Event()
         self.probes: list[ProbeResult] = []
         self._reloads: set[asyncio.Task[None]] = set()
-        self.certificate = _certificate(world.settings)
+        self.certificate = read_certificate(world.settings)
         self.ports = {x.name: self._port(x.name, x.role) for x in world.settings.listeners}
-        self._handover = handover
+        self.handover = handover
         bound = [
             (_host(sock.getsockname()[0]), int(sock.getsockname()[1])) for group in self.sockets.values() for sock in group
         ]
-        self._bound = bound
+        self.bound = bound
         self.addresses = {name: [bound_address(sock) for sock in group] for name, group in self.sockets.items()}
-        self._silent = _below(world.settings.log.level)
+        self.silent = below(world.settings.log.level)
         clock = world.clock
         config = compose.delivery_config(world.settings, bound)
         self.resolver = resolver = _resolver(world)
@@ -190,7 +188,7 @@ class Relay:
         return self.world.writer.submit(operations, events)
 
     def _log(self, event: Event) -> None:
-        if event.name not in self._silent:
+        if event.name not in self.silent:
             log_event(event)
         if event.name.startswith("delivery."):
             self.world.counters.inc("postlatch_deliveries_total", (event.name.removeprefix("delivery."),))
@@ -234,7 +232,7 @@ class Relay:
         housekeeping = asyncio.create_task(Housekeeping(self).run())
         probing = asyncio.create_task(self._probe())
         reading = asyncio.create_task(self.reports.work())
-        self._handover.say_ready()
+        self.handover.say_ready()
         await self.stopping.wait()
         probing.cancel()
         await self.server.stop(DRAIN)
@@ -317,64 +315,15 @@ class Relay:
         """Read, judge, install; on any doubt keep what is in force and say why."""
         try:
             async with self.world.changing:
-                await self._reload()
+                await take_up(self)
         except (SettingsError, PolicyRefused, CertificateError, CommandError, OSError, ValueError) as error:
             why = str(error)
             self.record(Event("policy.refused", self.world.now(), {"why": why}))
             self.notices.alert("a reload was refused; the old configuration stays in force", {"why": why})
 
-    async def _reload(self) -> None:
-        world = self.world
-        settings = load(Path(self._handover.config))
-        if broken := unusable(settings):
-            raise SettingsError(broken)
-        if (fixed := changed_without_restart(self.settings, settings)) is not None:
-            raise ValueError(f"{fixed} cannot change while the relay runs: restart it")
-        certificate = _certificate(settings)
-        candidate = world.policy.candidate(settings=settings)
-        judgement = await world.policy.judged(candidate, settings)
-        config = compose.delivery_config(settings, self._bound)
-        if not judgement.closed:
-            raise PolicyRefused(judgement)
-        self.settings = world.settings = world.policy.settings = settings
-        if certificate is not None and self.certificate is not None:
-            self.certificate.replace(certificate)
-        self.services.session = compose.session_limits(settings)
-        self.services.senders = make_senders(settings, self.resolver, self.world.clock)
-        self.services.load.configure(overload_rules(settings), caps(settings))
-        self.disk.configure(settings)
-        self.report_addresses = report_addresses(settings)
-        self._silent = _below(settings.log.level)
-        world.policy.install(candidate, judgement=judgement)
-        self.dispatcher.reload(config)
-        await self.dkim.refresh()
-        self.callout.reload(config)
-
-
-def _below(level: str) -> frozenset[str]:
-    """The events that are less serious than ``level``."""
-    least = _LEVELS.index(level)
-    return frozenset(name for name in EVENTS if _LEVELS.index(LEVELS.get(name, "info")) < least)
-
-
-def changed_without_restart(old: Settings, new: Settings) -> str | None:
-    """The first key that a reload cannot change. Sockets are bound, and the user is chosen, before root is given up."""
-    for key in ("listeners", "data_dir", "store", "user", "http", "accounts"):
-        if getattr(old, key) != getattr(new, key):
-            return key
-    if old.outbound.resolver != new.outbound.resolver:
-        return "outbound.resolver"
-    if old.log.format != new.log.format:
-        return "log.format"
-    return "tls" if (old.tls is None) != (new.tls is None) else None
-
 
 def _host(text: str) -> IPAddress:
     return ip_address(text.partition("%")[0])
-
-
-def _certificate(settings: Settings) -> WatchedCertificate | None:
-    return WatchedCertificate.load(settings.tls.certificate, settings.tls.key) if settings.tls is not None else None
 
 
 def _resolver(world: World) -> DnsResolver:
