@@ -69,7 +69,7 @@ def publish(zone: dict[str, Any], fragment: str) -> None:
         zone[key] = {**zone.get(key, {}), dns.rdatatype.to_text(data.rdtype): [text]}
 
 
-@pytest.fixture(scope="module", params=["beside a running relay", "without one"])
+@pytest.fixture(scope="module", params=["beside a running relay", pytest.param("without one", marks=pytest.mark.soak)])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """One relay for all tests, in both ways; each test sets the zone."""
     with NameServer({}) as server:

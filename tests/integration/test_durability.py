@@ -208,6 +208,7 @@ def test_a_stop_lets_a_message_finish_and_ends_idle_sessions(relay: RunningRelay
     assert events(relay, "relay.started")[-1]["clean"] is True
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_message_that_never_ends_does_not_hold_up_a_stop_for_ever(relay: RunningRelay) -> None:
     with raw_session(relay.port("mx")) as stalled:
@@ -233,7 +234,7 @@ def test_a_tls_client_that_has_gone_silent_does_not_hold_up_a_stop(relay: Runnin
 # Limits
 
 
-@pytest.mark.parametrize("end_of_run", ["stop", "kill"])
+@pytest.mark.parametrize("end_of_run", [pytest.param("stop", marks=pytest.mark.soak), "kill"])
 def test_a_day_s_limit_is_not_refreshed_by_a_restart(tmp_path: Path, end_of_run: str) -> None:
     config = SAFE.replace("[session]", '[limits.account]\nmessages = ["3/day"]\n\n[session]')
     relay = RunningRelay(tmp_path, with_ports(config)[0])
@@ -259,6 +260,7 @@ def test_a_day_s_limit_is_not_refreshed_by_a_restart(tmp_path: Path, end_of_run:
 # Backup
 
 
+@pytest.mark.soak
 def test_a_backup_under_load_restores_into_an_empty_directory_with_the_queue_held(relay: RunningRelay, tmp_path: Path) -> None:
     backup, elsewhere = tmp_path / "backup.tar", tmp_path / "elsewhere"
     relay.add_account()

@@ -73,7 +73,10 @@ def takes_mail(relay: RunningRelay, token: str = "mended") -> bool:
     return False
 
 
-@pytest.mark.parametrize("octets", [40_000, 400_000], ids=["bodies in the database", "bodies in files"])
+@pytest.mark.parametrize(
+    "octets",
+    [pytest.param(40_000, id="bodies in the database"), pytest.param(400_000, id="bodies in files", marks=pytest.mark.soak)],
+)
 def test_a_full_disk_is_a_452_keeps_the_queue_and_mends_itself(tmp_path: Path, octets: int) -> None:
     with small_disk(tmp_path, "size=8m") as data, RunningRelay(tmp_path, with_ports(SAFE + LATE)[0]) as relay:
         filler = data / "filler"
@@ -196,6 +199,7 @@ def test_an_error_of_the_disk_is_a_451_and_no_connection_is_trusted_again(relay:
     assert states(relay, good) == ["deferred"]
 
 
+@pytest.mark.soak
 def test_a_slow_disk_slows_clients_down_together_and_loses_nothing(relay: RunningRelay, tmp_path: Path) -> None:
     """Each sync takes a second; those who wait for it share it."""
     with injected(relay.children()["relay"], tmp_path / "strace", "delay_enter=1000000"):

@@ -161,6 +161,7 @@ def test_a_reload_takes_up_a_renewed_certificate(secured: RunningRelay) -> None:
     session.close()
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_renewed_certificate_is_taken_up_by_itself_and_a_broken_one_is_not(secured: RunningRelay) -> None:
     fresh = renew(secured.folder)

@@ -19,6 +19,7 @@ from running_support import REST, SAFE, alive, client, holds, postlatch, reading
 from unsafe_configurations import RIGHT, SAFE_ONES, UNSAFE, Unsafe, right
 
 from postlatch.app.certificate import write_self_signed
+from postlatch.store.schema import SCHEMA_VERSION
 from postlatch.testing.peers.ports import end, listens, wait_until
 from postlatch.testing.running import RunningRelay
 
@@ -205,7 +206,8 @@ DAMAGE = {
     _cut: "is cut short",
     _empty: "is not a database",
     _first_page: "database disk image is malformed",
-    _version: "has schema 99, which a newer version of Postlatch wrote; this one knows schemas up to 2: run the version",
+    _version: "has schema 99, which a newer version of Postlatch wrote; this one knows schemas up to "
+    f"{SCHEMA_VERSION}: run the version",
     _another_program: "is another program's database: name a file of Postlatch's own in [store] url",
 }
 

@@ -223,3 +223,28 @@ def test_an_aggregate_report_goes_abroad_only_to_a_domain_that_has_confirmed_it(
     literal = addr("in@[192.0.2.1]")
     with pytest.raises(GrantError, match="has not confirmed"):
         report_to(literal, asked=(literal,), permitted=frozenset({"[192.0.2.1]"}))
+
+
+def tls_report_to(recipient: Address, *, domain: str = "elsewhere.example", asked: tuple[Address, ...]) -> grants.Notification:
+    return grants.notify_tls_report(SNAPSHOT, object(), recipient, domain, asked)
+
+
+def test_a_tls_report_goes_from_postmaster_to_an_address_that_the_domain_asked_for() -> None:
+    for text in ("tls@elsewhere.example", "in@service.test"):  # nobody elsewhere confirms anything: RFC 8460 has no way to
+        box = addr(text)
+        note = tls_report_to(box, asked=(addr("other@elsewhere.example"), box))
+        assert (note.kind, note.sender, note.recipient) == (NotificationKind.TLS_REPORT, addr("postmaster@example.com"), box)
+        assert (note.grant.reason, note.grant.ref) == (GrantReason.NOTIFICATION, "tls_report")
+    box = addr("tls@elsewhere.example")
+    for asked in ((), (box,)):
+        with pytest.raises(GrantError, match="does not ask"):
+            tls_report_to(addr("victim@elsewhere.example"), asked=asked)
+
+
+def test_no_tls_report_goes_to_an_address_literal_or_is_about_a_domain_of_ours() -> None:
+    literal, box = addr("in@[192.0.2.1]"), addr("tls@elsewhere.example")
+    with pytest.raises(GrantError, match="literal"):
+        tls_report_to(literal, asked=(literal,))
+    for ours in sorted({*SNAPSHOT.local_domains, *SNAPSHOT.relay_domains}):
+        with pytest.raises(GrantError, match="one of ours"):
+            tls_report_to(box, domain=ours, asked=(box,))

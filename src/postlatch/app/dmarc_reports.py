@@ -13,9 +13,8 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from postlatch import __version__
 from postlatch.app.notices import Notices
-from postlatch.app.report_mail import Attached, report_mail
+from postlatch.app.report_mail import Attached, report_mail, report_metadata
 from postlatch.delivery.ports import Submit
 from postlatch.journal.counters import Counters
 from postlatch.model.address import Address, AddressError, parse_address
@@ -192,7 +191,7 @@ class DmarcReports:
 
     async def _send(self, day: int, policy: Policy, destinations: _Destinations) -> bool:
         domain = policy.domain
-        meta = self._metadata(day)
+        meta = report_metadata(self._settings(), day)
         rows = await self._read(partial(dmarc_seen.rows, day=day, domain=domain, limit=MAX_RECORDS))
         attached = await asyncio.to_thread(_made, meta, policy, rows)
         had: frozenset[str] = await self._read(partial(dmarc_seen.sent_to, day=day, domain=domain))
@@ -230,12 +229,6 @@ class DmarcReports:
         prepared.committed(results)
         self._count("sent")
         return True
-
-    def _metadata(self, day: int) -> Metadata:
-        settings = self._settings()
-        contact = settings.reports.contact or f"postmaster@{next(iter(settings.domains), settings.hostname)}"
-        organization = settings.reports.organization or settings.hostname
-        return Metadata(organization, contact, settings.hostname, f"Postlatch {__version__}", day)
 
     def _count(self, result: str) -> None:
         self._counters.inc(METRIC, ("dmarc", result))

@@ -52,6 +52,8 @@ class Housekeeping:
             (1.0, self.every_second),
             (10.0, self._relay.dmarc_reports.flush),
             (600.0, self._relay.dmarc_reports.send_due),
+            (10.0, self._relay.tls_reports.flush),
+            (600.0, self._relay.tls_reports.send_due),
             (10.0, self.certificates),
             (60.0, self.every_minute),
             (60.0, self._attesting.sign),
@@ -97,6 +99,7 @@ class Housekeeping:
         with contextlib.suppress(WriteFailed):
             await self.flush_floods()
         await self._relay.dmarc_reports.flush()
+        await self._relay.tls_reports.flush()
         await self.save_counters()
 
     async def finished(self) -> None:

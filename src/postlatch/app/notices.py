@@ -20,7 +20,15 @@ from postlatch.model.envelope import Envelope, EnvelopeRecipient, GrantReason, S
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.ids import format_id
 from postlatch.policy.aliases import expand
-from postlatch.policy.grant import GrantError, Notification, notify_alert, notify_delay, notify_dmarc_report, notify_dsn
+from postlatch.policy.grant import (
+    GrantError,
+    Notification,
+    notify_alert,
+    notify_delay,
+    notify_dmarc_report,
+    notify_dsn,
+    notify_tls_report,
+)
 from postlatch.policy.snapshot import Snapshot
 from postlatch.spool.spool import Draft, Spool, SpoolError
 
@@ -30,6 +38,7 @@ _CAPS: Mapping[str, tuple[Limit, ...]] = {
     "delay": (Limit(200, 86_400, "200/day"),),
     "alert": (Limit(100, 86_400, "100/day"),),
     "dmarc_report": (Limit(1000, 86_400, "1000/day"),),  # many domains have their reports read by the same few services
+    "tls_report": (Limit(200, 86_400, "200/day"),),  # less: nobody elsewhere is asked whether they want them
 }
 _NOTHING: Mapping[str, JsonValue] = {}
 _QUIET = 3600.0  # seconds for which the same alert is not mailed again; it is journalled each time
@@ -87,6 +96,17 @@ class Notices:
         transaction = object()
         try:
             notification = notify_dmarc_report(self._snapshot(), transaction, recipient, domain, asked, permitted)
+        except GrantError:
+            return None
+        return await self._queue(notification, transaction, content(notification, self._clock.now()), smtputf8=False)
+
+    async def tls_report(
+        self, recipient: Address, domain: str, asked: Collection[Address], content: Callable[[Notification, float], bytes]
+    ) -> PreparedNotice | None:
+        """A TLS report, ready to be committed; None if it may not go there or the cap of the day is reached."""
+        transaction = object()
+        try:
+            notification = notify_tls_report(self._snapshot(), transaction, recipient, domain, asked)
         except GrantError:
             return None
         return await self._queue(notification, transaction, content(notification, self._clock.now()), smtputf8=False)

@@ -40,6 +40,7 @@ from postlatch.app.report_tap import ReportTap
 from postlatch.app.senders import make_senders
 from postlatch.app.signing import make_keys, make_signing
 from postlatch.app.supervisor import until_orphaned
+from postlatch.app.tls_reports import tls_reports_of
 from postlatch.app.world import World, open_world
 from postlatch.delivery.callout import Callout
 from postlatch.delivery.dispatcher import Dispatcher
@@ -92,8 +93,6 @@ class Relay:
         config = compose.delivery_config(world.settings, bound)
         self.resolver = resolver = _resolver(world)
         dice = random.Random(secrets.randbits(64))  # noqa: S311  (spreads retries; guards nothing)
-        self.pool = SessionPool(world.settings.hostname, clock, connect_directly)
-        self.callout = Callout(config, pool=self.pool, resolver=resolver, clock=clock, random=dice)
         self.notices = Notices(
             clock=clock,
             spool=world.spool,
@@ -104,6 +103,9 @@ class Relay:
             wake=self.wake,
             alert_recipients=self._alert_recipients,
         )
+        self.tls_reports = tls_reports_of(self, dice.uniform(0, REPORT_HOURS * 3600))
+        self.pool = SessionPool(world.settings.hostname, clock, connect_directly, tls_seen=self.tls_reports.note)
+        self.callout = Callout(config, pool=self.pool, resolver=resolver, clock=clock, random=dice)
         self.signing = make_signing(world, self.record, self.notices.alert)
         self.dkim = make_keys(world, resolver, self.signing)
         self.report_addresses = report_addresses(world.settings)

@@ -9,8 +9,10 @@ from email.utils import format_datetime
 from typing import NamedTuple
 from zlib import crc32
 
+from postlatch import __version__
 from postlatch.policy.grant import Notification
 from postlatch.senderauth.reports.compose import Metadata
+from postlatch.settings.tree import Settings
 
 _ENVELOPE = 4096  # octets of everything but the attachment, at most
 
@@ -29,6 +31,13 @@ class Attached(NamedTuple):
         return len(base64.encodebytes(self.content)) * 78 // 77 + _ENVELOPE
 
 
+def report_metadata(settings: Settings, day: int) -> Metadata:
+    """Who reports: the same in every report of ours."""
+    contact = settings.reports.contact or f"postmaster@{next(iter(settings.domains), settings.hostname)}"
+    organization = settings.reports.organization or settings.hostname
+    return Metadata(organization, contact, settings.hostname, f"Postlatch {__version__}", day)
+
+
 def report_mail(meta: Metadata, attached: Attached, notification: Notification, now: float) -> bytes:
     """The message to the notification's recipient, with CRLF. Everything in it is printable ASCII."""
     boundary = f"=_report_{attached.report_id}"
@@ -36,7 +45,7 @@ def report_mail(meta: Metadata, attached: Attached, notification: Notification, 
     recipient = str(notification.recipient)
     tag = f"{crc32(recipient.encode()):08x}"  # so that two copies have two ids, and the same copy the same one
     lines = [
-        f"From: {_phrase(meta.organization)} <{notification.sender}>",
+        f"From: {phrase(meta.organization)} <{notification.sender}>",
         f"To: {recipient}",
         f"Subject: Report Domain: {domain}",
         f" Submitter: {submitter}",
@@ -52,7 +61,7 @@ def report_mail(meta: Metadata, attached: Attached, notification: Notification, 
         "",
         f"This is a DMARC aggregate report (RFC 9990) from {submitter}",
         f"about mail in the name of {domain},",
-        f"from {_day(meta.begin)} to {_day(meta.end)} (UTC).",
+        f"from {shown(meta.begin)} to {shown(meta.end)} (UTC).",
         f"Questions about it: {meta.contact}",
         "",
         f"--{boundary}",
@@ -67,12 +76,13 @@ def report_mail(meta: Metadata, attached: Attached, notification: Notification, 
     return "\r\n".join(lines).encode("ascii", "replace")
 
 
-def _phrase(name: str) -> str:
+def phrase(name: str) -> str:
     """A display name (RFC 5322 section 3.4): quoted, in ASCII."""
     plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in name)[:60]
     escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def _day(seconds: int) -> str:
+def shown(seconds: int) -> str:
+    """A time of day for people, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

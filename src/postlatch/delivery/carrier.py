@@ -14,6 +14,8 @@ from postlatch.delivery.contract import (
     ConnectFailed,
     OutboundMessage,
     OutboundRecipient,
+    Target,
+    TlsPolicy,
 )
 from postlatch.delivery.dsn_fields import ascii_utf8
 from postlatch.delivery.headers import MAX_OWN_HOPS, own_hops, read_header, was_delivered_to
@@ -21,7 +23,7 @@ from postlatch.delivery.maildir_store import MaildirStore
 from postlatch.delivery.mx import RoutingFailed
 from postlatch.delivery.ports import PoolPort, SpoolPort
 from postlatch.delivery.replies import enhanced_of
-from postlatch.delivery.routes import Hop
+from postlatch.delivery.routes import Hop, UseMx
 from postlatch.delivery.signing import Signed, Signing
 from postlatch.delivery.targets import AllParked, Targets
 from postlatch.model.address import Address
@@ -32,6 +34,8 @@ LOOP_REPLY: Final = "554 5.4.6 this message has been in this mailbox before"
 HOPS_REPLY: Final = "554 5.4.6 this message has passed this host too often"
 _DNS_SILENT: Final = frozenset({"4.4.3", "4.4.4"})  # of `mx` and `targets`
 SILENT_REPLY: Final = "451 4.5.0 the next hop gave no answer for this recipient"
+_TLS_REPORT: Final = "tls_report"
+_REPORTS: Final = frozenset({_TLS_REPORT, "dmarc_report"})  # the kinds of our reports to others
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
@@ -104,15 +108,19 @@ class Carrier:
             body=body,
             eight_bit=message.eight_bit,
             utf8_headers=message.utf8_headers,
+            mx_domain=told_of(hop, message.kind),
         )
-        return await self._send(config, hop, outbound)
+        return await self._send(config, hop, outbound, eased=isinstance(hop, UseMx) and message.kind == _TLS_REPORT)
 
-    async def _send(self, config: DeliveryConfig, hop: Hop, message: OutboundMessage) -> list[Attempt]:
-        """Try the targets in turn until one of them takes part in a transaction."""
+    async def _send(self, config: DeliveryConfig, hop: Hop, message: OutboundMessage, *, eased: bool) -> list[Attempt]:
+        """Try the targets in turn until one of them takes part in a transaction.
+
+        ``eased``: without TLS if need be. What tells of failing TLS must not be held up by it (RFC 8460 section 3).
+        """
         failure: ConnectFailed | None = None
         for target in await self._targets.of(config, hop):
             try:
-                attempts = await self._pool.deliver(target, message)
+                attempts = await self._pool.deliver(_eased(target) if eased else target, message)
             except ConnectFailed as error:
                 failure = error
                 self._targets.failed(hop, target, error.reply)
@@ -121,6 +129,18 @@ class Carrier:
             return attempts
         assert failure is not None  # `of` never gives an empty list
         raise failure
+
+
+def told_of(hop: Hop, kind: str) -> str:
+    """The domain that may be told how TLS fared with this mail, empty if none is: not a route's, nor for our own reports.
+
+    Two relays that do nothing else would go on for ever, reporting on their reports to each other.
+    """
+    return hop.domain if isinstance(hop, UseMx) and kind not in _REPORTS else ""
+
+
+def _eased(target: Target) -> Target:
+    return replace(target, tls=TlsPolicy.OPPORTUNISTIC)
 
 
 def is_mailbox(hop: Hop) -> bool:

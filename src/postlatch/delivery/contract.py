@@ -81,7 +81,7 @@ class OutboundRecipient:
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
 class OutboundMessage:
-    """One transaction for one target."""
+    """One transaction for one target. ``mx_domain``: whose mail it is, if the target is that domain's mail host by the DNS."""
 
     sender: Address | None
     params: SenderParams
@@ -89,6 +89,7 @@ class OutboundMessage:
     body: Body
     eight_bit: bool  # the body holds octets above 127
     utf8_headers: Final[bool]  # the header block does
+    mx_domain: str
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class OutboundMessage:
         body: Body,
         eight_bit: bool = False,
         utf8_headers: bool = False,
+        mx_domain: str = "",
     ) -> None:
         self.sender = sender
         self.params = params
@@ -105,6 +107,7 @@ class OutboundMessage:
         self.body = body
         self.eight_bit = eight_bit
         self.utf8_headers = utf8_headers
+        self.mx_domain = mx_domain
 
 
 class AttemptStatus(StrEnum):

@@ -11,6 +11,7 @@ from postlatch.delivery.pool_lane import Lane, PoolConfig
 from postlatch.delivery.session import Timeouts
 from postlatch.delivery.session_setup import Connect
 from postlatch.delivery.tls import TlsContexts
+from postlatch.delivery.tls_seen import TlsSeen
 from postlatch.model.address import Address
 from postlatch.model.clock import Clock
 from postlatch.model.reply import Reply
@@ -22,7 +23,8 @@ class SessionPool:
     """Delivers messages over connections that it keeps.
 
     ``hostname`` is our name for EHLO. ``connect`` makes transports, ``session_setup.connect_directly`` in production, and may
-    forbid an address. ``idle_seconds``: how long a connection without work is kept. Use it on one event loop.
+    forbid an address. ``idle_seconds``: how long a connection without work is kept. ``tls_seen`` is told how TLS fared on each
+    connection that was opened for mail of which ``mx_domain`` is known. Use it on one event loop.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class SessionPool:
         max_per_target: int = 20,
         timeouts: Timeouts | None = None,
         contexts: TlsContexts | None = None,
+        tls_seen: TlsSeen | None = None,
     ) -> None:
         self._clock = clock
         self._config = PoolConfig(
@@ -45,6 +48,7 @@ class SessionPool:
             timeouts=timeouts or Timeouts(),
             idle_seconds=idle_seconds,
             max_per_target=max_per_target,
+            tls_seen=tls_seen,
         )
         self._lanes: dict[Target, Lane] = {}
         self._timer: asyncio.TimerHandle | None = None

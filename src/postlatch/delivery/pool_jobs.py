@@ -26,7 +26,7 @@ class Delivery:
     wait, in monotonic seconds.
     """
 
-    __slots__ = ("_attempts", "_left", "_message", "_remote", "_transaction", "future", "go", "rerun", "since")
+    __slots__ = ("_attempts", "_left", "_message", "_remote", "_transaction", "future", "go", "mx_domain", "rerun", "since")
 
     def __init__(self, message: OutboundMessage, remote: str) -> None:
         loop = asyncio.get_running_loop()
@@ -35,6 +35,7 @@ class Delivery:
         self.go: asyncio.Future[Session | None] | None = None if message.body.data is not None else loop.create_future()
         self.rerun = False
         self.since = 0.0
+        self.mx_domain = message.mx_domain
         self._message = message
         self._remote = remote
         self._left: Sequence[OutboundRecipient] = message.recipients
@@ -130,12 +131,13 @@ class Delivery:
 class Probe:
     """MAIL FROM:<>, RCPT, RSET: would this recipient be taken? Has the same attributes as `Delivery`."""
 
-    __slots__ = ("_recipient", "future", "rerun", "since")
+    __slots__ = ("_recipient", "future", "mx_domain", "rerun", "since")
 
     def __init__(self, recipient: Address) -> None:
         self.future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.rerun = False
         self.since = 0.0
+        self.mx_domain = ""
         self._recipient = recipient
 
     @property

@@ -26,6 +26,7 @@ from postlatch.delivery.contract import ConnectFailed, Target
 from postlatch.delivery.session import Job, Session, Timeouts
 from postlatch.delivery.session_setup import Connect, Dialler, open_session
 from postlatch.delivery.tls import TlsContexts
+from postlatch.delivery.tls_seen import TlsSeen
 from postlatch.model.clock import Clock
 from postlatch.smtp.client import ClientSession
 from postlatch.smtp.client_replies import escape
@@ -47,6 +48,7 @@ class PoolConfig:
     timeouts: Timeouts
     idle_seconds: float
     max_per_target: int
+    tls_seen: TlsSeen | None = None
 
 
 class Lane:
@@ -57,7 +59,7 @@ class Lane:
         self.remote = escape(str(target))
         self._config = config
         self._released = released
-        self._dialler = Dialler(self._make, config.connect, config.timeouts, config.contexts)
+        self._dialler = Dialler(self._make, config.connect, config.timeouts, config.contexts, config.tls_seen)
         self._waiting: deque[Job] = deque()
         self._reruns: deque[Job] = deque()
         self._opening: set[asyncio.Task[Session]] = set()
@@ -202,7 +204,9 @@ class Lane:
             self._open()
 
     def _open(self) -> None:
-        task = asyncio.get_running_loop().create_task(open_session(self.target, self._dialler))
+        jobs = self._reruns or self._waiting
+        mx_domain = jobs[0].mx_domain if jobs else ""
+        task = asyncio.get_running_loop().create_task(open_session(self.target, self._dialler, mx_domain))
         self._opening.add(task)
         task.add_done_callback(self._opened)
 

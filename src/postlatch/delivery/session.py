@@ -16,6 +16,7 @@ from typing import Final, Protocol, cast
 
 from postlatch.delivery.contract import Body, ConnectFailed, TlsPolicy
 from postlatch.delivery.tls import is_protected
+from postlatch.delivery.tls_seen import GENERAL, result_of
 from postlatch.model.clock import Clock
 from postlatch.smtp.client import ClientSession
 from postlatch.smtp.client_capabilities import Capabilities
@@ -82,21 +83,24 @@ _TIMEOUTS: Final = {
 
 
 class HandshakeFailed(Exception):
-    """TLS could not be started. ``reply`` is a sentence of printable ASCII."""
+    """TLS could not be started. ``reply`` is a sentence of printable ASCII, ``result`` a type of RFC 8460 section 4.3."""
 
-    def __init__(self, reply: str) -> None:
+    def __init__(self, reply: str, result: str = GENERAL) -> None:
         super().__init__(reply)
         self.reply = reply
+        self.result = result
 
 
 class Job(Protocol):
     """What a session carries out. The caller waits for it elsewhere.
 
     ``since``: when it began to wait, in monotonic seconds. ``rerun``: it was lost once before the server said anything.
+    ``mx_domain``: the domain whose mail it is, if its mail host comes from the DNS.
     """
 
     since: float
     rerun: bool
+    mx_domain: str
 
     @property
     def abandoned(self) -> bool:
@@ -170,6 +174,12 @@ class Session(asyncio.Protocol):
 
     # Setting up
 
+    @property
+    def local(self) -> str:
+        """Our numeric address on this connection, empty where there is none."""
+        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
+
     async def ready(self) -> Ready:
         """Wait for the server to take our name; ConnectFailed."""
         event = await self._answer
@@ -199,7 +209,7 @@ class Session(asyncio.Protocol):
                 ssl_handshake_timeout=self._timeouts.handshake,
             )
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, an impossible host name a ValueError
-            raise HandshakeFailed(f"TLS handshake failed: {_reason(error)}") from None
+            raise HandshakeFailed(f"TLS handshake failed: {_reason(error)}", result_of(error)) from None
         if transport is None or not is_protected(transport.get_extra_info("ssl_object"), policy):
             raise HandshakeFailed("TLS handshake failed: lost connection")
         self._transport = transport

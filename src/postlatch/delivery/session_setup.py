@@ -12,6 +12,7 @@ from postlatch.delivery.contract import ConnectFailed, Target, TlsPolicy
 from postlatch.delivery.login import LoginBroken, choose
 from postlatch.delivery.session import HandshakeFailed, Session, Timeouts
 from postlatch.delivery.tls import TlsContexts
+from postlatch.delivery.tls_seen import GENERAL, NOT_SUPPORTED, TlsSeen, TlsSession
 from postlatch.smtp.client_capabilities import Capabilities
 from postlatch.smtp.client_events import Challenge, LoginRefused, Ready, TlsRefused
 from postlatch.smtp.client_replies import MAX_TEXT, escape
@@ -41,36 +42,40 @@ async def connect_directly(target: Target, factory: Callable[[], asyncio.Protoco
 
 @dataclass(frozen=True, slots=True)
 class Dialler:
-    """What it takes to open sessions. ``make`` gives a new one that is not connected yet."""
+    """What it takes to open sessions. ``make`` gives a new one, not connected yet; ``tls_seen`` is told how TLS fared."""
 
     make: Callable[[], Session]
     connect: Connect
     timeouts: Timeouts
     contexts: TlsContexts
+    tls_seen: TlsSeen | None = None
 
 
-async def open_session(target: Target, dialler: Dialler) -> Session:
-    """A session that is ready for ``go_live``; ConnectFailed says why there is none."""
+async def open_session(target: Target, dialler: Dialler, mx_domain: str = "") -> Session:
+    """A session that is ready for ``go_live``; ConnectFailed says why there is none.
+
+    ``mx_domain``: for whose mail it is opened, if ``target`` is one of that domain's mail hosts by the DNS.
+    """
     if target.username and target.tls is not TlsPolicy.VERIFY:
         raise ConnectFailed("no password is sent without verified TLS", tls=True)
     try:
-        return await _attempt(target, dialler, plain=False)
+        return await _attempt(target, dialler, mx_domain, plain=False)
     except HandshakeFailed as error:
         if target.tls is not TlsPolicy.OPPORTUNISTIC:
             raise ConnectFailed(error.reply, tls=True) from None
     # Opportunistic TLS protects nobody from an active attacker, so failing it must not stop the mail either (RFC 7435).
-    session = await _attempt(target, dialler, plain=True)
+    session = await _attempt(target, dialler, mx_domain, plain=True)
     session.fallback = True
     return session
 
 
-async def _attempt(target: Target, dialler: Dialler, *, plain: bool) -> Session:
+async def _attempt(target: Target, dialler: Dialler, mx_domain: str, *, plain: bool) -> Session:
     session = dialler.make()
     try:
         await _connect(target, dialler, session)
         offered = (await session.ready()).capabilities
         if not plain and not (target.path and target.tls is TlsPolicy.OPPORTUNISTIC):
-            offered = await _secure(target, dialler, session, offered)
+            offered = await _secure(target, dialler, session, offered, _teller(target, dialler, session, mx_domain))
         if target.username:
             await _log_in(target, session, offered)
     except BaseException:
@@ -90,22 +95,41 @@ async def _connect(target: Target, dialler: Dialler, session: Session) -> None:
         raise ConnectFailed(f"connect failed: {escape(error.strerror or type(error).__name__)}", silent=silent) from None
 
 
-async def _secure(target: Target, dialler: Dialler, session: Session, offered: Capabilities) -> Capabilities:
+def _teller(target: Target, dialler: Dialler, session: Session, mx_domain: str) -> Callable[[str, str], None]:
+    """Tells ``dialler.tls_seen`` the result type and the reason. Made while the session is connected for sure."""
+    seen = dialler.tls_seen
+    if seen is None or not mx_domain:
+        return lambda _result, _reason: None
+    local = session.local
+    return lambda result, reason: seen(TlsSession(mx_domain, target.host, target.address, local, result, reason))
+
+
+async def _secure(
+    target: Target, dialler: Dialler, session: Session, offered: Capabilities, tell: Callable[[str, str], None]
+) -> Capabilities:
     """Start TLS as the target's policy demands; the capabilities that hold from then on."""
     demanded = target.tls is not TlsPolicy.OPPORTUNISTIC
     if not offered.starttls:
+        tell(NOT_SUPPORTED, "")
         if demanded:
             raise ConnectFailed("STARTTLS is not offered", tls=True)
         return offered
     try:
         event = await session.ask(session.engine.starttls)
     except ConnectFailed as error:
+        tell(GENERAL, "the connection ended at STARTTLS")
         raise ConnectFailed(error.reply, tls=True) from None
     if isinstance(event, TlsRefused):
+        tell(NOT_SUPPORTED, f"STARTTLS was refused with {event.reply.code}")
         if demanded:
             raise ConnectFailed(f"STARTTLS was refused: {event.reply}"[:MAX_TEXT], tls=True)
         return offered
-    await session.handshake(dialler.contexts.of(target.tls), target.host or target.address, target.tls)
+    try:
+        await session.handshake(dialler.contexts.of(target.tls), target.host or target.address, target.tls)
+    except HandshakeFailed as error:
+        tell(error.result, error.reply)
+        raise
+    tell("", "")
     event = await session.ask(session.engine.tls_started)
     assert isinstance(event, Ready)
     return event.capabilities

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NoReturn
 
 from postlatch.model.address import Address
-from postlatch.model.envelope import GrantReason
+from postlatch.model.envelope import Destination, GrantReason
 from postlatch.policy.snapshot import Snapshot
 
 
@@ -160,6 +160,24 @@ def notify_dmarc_report(
     if recipient.is_literal or (recipient.domain != domain and recipient.domain not in permitted):
         raise GrantError("this address is elsewhere and has not confirmed that it takes reports about the domain")
     return _from_postmaster(NotificationKind.DMARC_REPORT, snapshot, transaction, recipient)
+
+
+def notify_tls_report(
+    snapshot: Snapshot, transaction: object, recipient: Address, domain: str, asked: Collection[Address]
+) -> Notification:
+    """A report on TLS towards ``domain``, to one of the addresses that its record ``asked`` for. RFC 8460 section 3.
+
+    GrantError for any other address, for one at an address literal, and about a domain of ours. An address elsewhere need not
+    confirm anything: the standard has nothing for that. One report a day about a domain that mail of ours went to is all that
+    its record can bring about.
+    """
+    if snapshot.classify(domain) is not Destination.FOREIGN:
+        raise GrantError("the domain is one of ours: nobody is told how we reach ourselves")
+    if recipient not in asked:
+        raise GrantError("the domain's record does not ask for reports to this address")
+    if recipient.is_literal:
+        raise GrantError("no report goes to an address literal")
+    return _from_postmaster(NotificationKind.TLS_REPORT, snapshot, transaction, recipient)
 
 
 def _to_sender(

@@ -118,7 +118,8 @@ class ReportSettings(Table):
     send: bool = Field(
         default=False,
         examples=["true"],
-        description="Send DMARC aggregate reports once a day to domains that ask for them. Failure reports are never sent.",
+        description="Send DMARC aggregate reports and TLS reports once a day to domains that ask for them. "
+        "Failure reports about single messages are never sent.",
     )
     organization: t.Line = Field(
         default="", examples=['"Example GmbH"'], description="Who we are, in the reports. Without it, `hostname`."

@@ -54,3 +54,25 @@ CREATE TABLE dmarc_sent (
   sent_at REAL NOT NULL,
   PRIMARY KEY (day, domain, recipient)
 ) STRICT, WITHOUT ROWID;
+
+-- One row for all connections of a day to mail hosts of others on which TLS fared alike.
+CREATE TABLE tls_seen (
+  day INTEGER NOT NULL,                  -- since 1970-01-01 UTC
+  domain TEXT NOT NULL,                  -- of the recipients
+  result TEXT NOT NULL,                  -- of RFC 8460 section 4.3; empty: TLS succeeded, and so are the next four
+  host TEXT NOT NULL,                    -- the MX host's name, then its address
+  address TEXT NOT NULL,
+  local TEXT NOT NULL,                   -- our address
+  reason TEXT NOT NULL,
+  sessions INTEGER NOT NULL,
+  PRIMARY KEY (day, domain, result, host, address, local, reason)
+) STRICT, WITHOUT ROWID;
+
+-- The same as dmarc_sent, for TLS reports.
+CREATE TABLE tls_sent (
+  day INTEGER NOT NULL,
+  domain TEXT NOT NULL,
+  recipient TEXT NOT NULL,
+  sent_at REAL NOT NULL,
+  PRIMARY KEY (day, domain, recipient)
+) STRICT, WITHOUT ROWID;
