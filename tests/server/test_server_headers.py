@@ -66,7 +66,7 @@ def test_a_header_past_the_limit_is_noticed_before_it_is_kept() -> None:
         (b"<@away.example:a@example.com>", None),
         (b"a@example.com\x00@away.example", None),
         (b"\xff@example.com", None),
-        (b"a@example.com <b@away.example>", ["a@example.com", "b@away.example"]),
+        (b"a@example.com <b@away.example>", None),
         (b"(a@example.com", None),
     ],
 )

@@ -119,6 +119,8 @@ def _addresses(value: bytes) -> tuple[Address, ...] | None:
         found = tuple(parse_address(address, smtputf8=True) for _, address in pairs)
     except (AddressError, RecursionError):  # the library calls itself for each comment in a comment
         return None
+    if len(pairs) > 1 + text.count(","):
+        return None  # two addresses with nothing between them: Python's releases differ about what that is
     # getaddresses() forgives much. What it understood must account for every @ outside quotes and comments, else a reader
     # that parses differently could see another author (espoofer's cases a8 to a19).
     return found if found and text.count("@") == sum(a.text.count("@") for a in found) + _quoted_ats(pairs) else None
