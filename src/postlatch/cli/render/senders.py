@@ -32,10 +32,12 @@ def verify(data: dict[str, Any]) -> list[Line | Table]:
     for one in signatures:
         name = f"{text(one.get('domain'))}, selector {text(one.get('selector'))}, {text(one.get('algorithm'))}"
         lines += [_result("DKIM", one, name), *_reason(one)]
-    lines += [_result("ARC", arc, count(int(arc.get("instance") or 0), "seal")), *_reason(arc)]
+    seals = count(int(arc["instance"]), "seal") if arc.get("instance") else "a message without seals"
+    lines += [_result("ARC", arc, seals), *_reason(arc)]
     lines += [_result("DMARC", dmarc, text(dmarc.get("from_domain"))), *_reason(dmarc), *_asked(dmarc)]
     lines += [Line(), Line("As a field of the message:")]
-    lines += [Line(f"  {line}") for line in str(data.get("authentication_results") or "").split("\n")]
+    field = str(data.get("authentication_results") or "").replace("\t", "  ")
+    lines += [Line(f"  {line}") for line in field.split("\n")]
     return lines
 
 
@@ -49,7 +51,7 @@ def _reason(data: dict[str, Any]) -> list[Line]:
 
 
 def _asked(dmarc: dict[str, Any]) -> list[Line]:
-    if not dmarc.get("policy_domain"):
+    if not dmarc.get("policy_domain") or dmarc.get("result") != "fail":
         return []
     asked = _ASKED.get(str(dmarc.get("disposition")), "")
     return [Line(f"     the policy of {dmarc['policy_domain']} asks to {asked}")]
