@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,6 +210,28 @@ FORGED = (
     "AUTHENTICATION-RESULTS : (hello) relay.EXAMPLE.com (x) 1; dkim=pass header.d=bank.example",
     'Authentication-Results:\r\n\t"relay.example.com";\r\n spf=pass smtp.mailfrom=bank.example',
 )
+
+
+def test_while_the_dns_of_our_own_domain_is_silent_its_mail_waits_and_who_leaves_meanwhile_does_no_harm(
+    checked: Checked,
+) -> None:
+    before = checked.dns.zone["example.com"]
+    time.sleep(1.1)  # what was known is forgotten
+    checked.dns.zone["example.com"] = {"TXT": "TIMEOUT"}
+    try:
+        for _ in range(3):
+            with socket.create_connection((HERE, checked.relay.port("mx")), timeout=10) as leaver:
+                leaver.recv(200)
+                leaver.sendall(b"EHLO leaver.example\r\n")
+                leaver.recv(2000)
+                leaver.sendall(b"MAIL FROM:<bob@example.com>\r\n")
+        reply = send(checked.relay, "bob@example.com", message("bob@example.com", "waits"), source=ELSEWHERE)
+        assert reply.startswith("451 4.3.0"), reply
+    finally:
+        checked.dns.zone["example.com"] = before
+    events = checked.relay.json("journal", "search", "--event", "message.refused")["events"]
+    assert [event for event in events if event["rule"] == "internal error"] == []
+    assert "Traceback" not in checked.relay.read_log()
 
 
 def test_decide_asks_spf_as_the_listener_would(checked: Checked) -> None:
