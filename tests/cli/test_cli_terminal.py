@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import resource
 import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -75,9 +75,11 @@ def test_help_imports_nothing_heavy(argv: tuple[str, ...]) -> None:
 
 def test_help_answers_in_a_fifth_of_a_second() -> None:
     def took() -> float:
-        start = time.perf_counter()
+        """Processor time, so that what else the machine does decides nothing."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         _run("--help")
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
     assert min(took() for _ in range(5)) < 0.2
 
