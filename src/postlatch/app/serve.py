@@ -75,7 +75,7 @@ def _refusal(path: Path) -> int | None:
         _say(f"not closed: {sentence}")
     for error in data["errors"]:
         place = f"{error['file']}:{error['line']}" if error["line"] else error["file"]
-        _say(f"{place}: {error['key']}: {error['message']}")
+        _say(": ".join(filter(None, (place, error["key"], error["message"]))))
     if answer.status == GOOD:
         return None
     if answer.status == BAD_NEWS and judge_settings(load(path)).may_start:
