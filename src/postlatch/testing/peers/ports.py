@@ -8,13 +8,22 @@ import time
 from collections.abc import Callable
 
 
+_given: set[int] = set()  # by this process: nobody may have bound them yet when the next is asked for
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago."""
+    """A port that was free a moment ago, another one at each call."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-        return port
+    while True:
+        with socket.socket(family) as sock:
+            sock.bind((host, 0))
+            port: int = sock.getsockname()[1]
+        if port not in _given:
+            break
+    if len(_given) > 5000:
+        _given.clear()
+    _given.add(port)
+    return port
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
