@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Callable
 
-
 _given: set[int] = set()  # by this process: nobody may have bound them yet when the next is asked for
 
 
