@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from postlatch.app.notices import Notices
 from postlatch.app.report_mail import Attached, report_mail, report_metadata
@@ -43,6 +43,9 @@ from postlatch.store import dmarc_seen
 from postlatch.store.dmarc_seen import Seen
 from postlatch.store.reader import Query
 from postlatch.store.transaction import WriteFailed
+
+if TYPE_CHECKING:
+    from postlatch.app.relay import Relay
 
 REPORT_HOURS: Final = 4  # after midnight UTC, within which the reports of the day before are sent
 MAX_GATHERED: Final = 20_000  # that differ, between two writes
@@ -304,3 +307,17 @@ def _made(meta: Metadata, policy: Policy, rows: Sequence[tuple[str, int]]) -> At
     )
     content = compose(meta, published, [_record(text, count) for text, count in rows])
     return Attached(domain, report_id(meta, domain), file_name(meta, domain), content)
+
+
+def dmarc_reports_of(relay: Relay, jitter: float) -> DmarcReports:
+    """Those of the running relay."""
+    return DmarcReports(
+        clock=relay.world.clock,
+        settings=lambda: relay.settings,
+        resolver=relay.resolver,
+        notices=relay.notices,
+        submit=relay.submit,
+        read=relay.world.reader.read,
+        counters=relay.world.counters,
+        jitter=jitter,
+    )

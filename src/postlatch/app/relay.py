@@ -24,7 +24,7 @@ from postlatch.app.commands import run_command
 from postlatch.app.commands.destination import load_pauses
 from postlatch.app.control import serve_control
 from postlatch.app.disk import DiskSpace
-from postlatch.app.dmarc_reports import REPORT_HOURS, DmarcReports
+from postlatch.app.dmarc_reports import REPORT_HOURS, dmarc_reports_of
 from postlatch.app.handover import Handover, received
 from postlatch.app.housekeeping import Housekeeping
 from postlatch.app.incoming_reports import IncomingReports, report_addresses
@@ -43,6 +43,7 @@ from postlatch.app.supervisor import until_orphaned
 from postlatch.app.tls_reports import tls_reports_of
 from postlatch.app.world import World, open_world
 from postlatch.delivery.callout import Callout
+from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.dispatcher import Dispatcher
 from postlatch.delivery.pool import SessionPool
 from postlatch.delivery.resolver import DnsResolver
@@ -89,12 +90,25 @@ class Relay:
         self.bound = bound
         self.addresses = {name: [bound_address(sock) for sock in group] for name, group in self.sockets.items()}
         self.silent = below(world.settings.log.level)
-        clock = world.clock
+        self.resolver = _resolver(world)
+        self.dice = random.Random(secrets.randbits(64))  # noqa: S311  (spreads retries; guards nothing)
+        self.notices = self._notices()
+        self._make_reports()
         config = compose.delivery_config(world.settings, bound)
-        self.resolver = resolver = _resolver(world)
-        dice = random.Random(secrets.randbits(64))  # noqa: S311  (spreads retries; guards nothing)
-        self.notices = Notices(
-            clock=clock,
+        self.pool = SessionPool(world.settings.hostname, world.clock, connect_directly, tls_seen=self.tls_reports.note)
+        self.callout = Callout(config, pool=self.pool, resolver=self.resolver, clock=world.clock, random=self.dice)
+        self.signing = make_signing(world, self.record, self.notices.alert)
+        self.dkim = make_keys(world, self.resolver, self.signing)
+        self.dispatcher = self._dispatcher(config)
+        self.services = self._services()
+        self.server = SmtpServer(self.services, self.ports)
+        world.policy.listeners.append(self._policy_installed)
+        world.relay = self
+
+    def _notices(self) -> Notices:
+        world = self.world
+        return Notices(
+            clock=world.clock,
             spool=world.spool,
             limiter=world.limiter,
             snapshot=lambda: world.policy.snapshot,
@@ -103,47 +117,37 @@ class Relay:
             wake=self.wake,
             alert_recipients=self._alert_recipients,
         )
-        self.tls_reports = tls_reports_of(self, dice.uniform(0, REPORT_HOURS * 3600))
-        self.pool = SessionPool(world.settings.hostname, clock, connect_directly, tls_seen=self.tls_reports.note)
-        self.callout = Callout(config, pool=self.pool, resolver=resolver, clock=clock, random=dice)
-        self.signing = make_signing(world, self.record, self.notices.alert)
-        self.dkim = make_keys(world, resolver, self.signing)
+
+    def _make_reports(self) -> None:
+        """Those that others send about our domains, and those that we send about theirs."""
+        world = self.world
+        self.tls_reports = tls_reports_of(self, self.dice.uniform(0, REPORT_HOURS * 3600))
         self.report_addresses = report_addresses(world.settings)
         self.reports = IncomingReports(
-            clock=clock,
+            clock=world.clock,
             snapshot=lambda: world.policy.snapshot,
             submit=self.submit,
             record=self.record,
             counters=world.counters,
         )
-        self.dmarc_reports = DmarcReports(
-            clock=clock,
-            settings=lambda: self.settings,
-            resolver=resolver,
-            notices=self.notices,
-            submit=self.submit,
-            read=world.reader.read,
-            counters=world.counters,
-            jitter=dice.uniform(0, REPORT_HOURS * 3600),
-        )
-        self.dispatcher = Dispatcher(
+        self.dmarc_reports = dmarc_reports_of(self, self.dice.uniform(0, REPORT_HOURS * 3600))
+
+    def _dispatcher(self, config: DeliveryConfig) -> Dispatcher:
+        world = self.world
+        return Dispatcher(
             config,
             spool=ReportTap(world.spool, lambda: self.report_addresses, self.reports.offer),
             pool=self.pool,
-            resolver=resolver,
-            clock=clock,
-            random=dice,
+            resolver=self.resolver,
+            clock=world.clock,
+            random=self.dice,
             submit=self.submit,
             notify=self.notices.prepare,
             alert=self.notices.alert,
             classify=world.policy.classify,
-            recheck=lambda recipient, message: reason_to_hold(world.policy.snapshot, recipient, message, clock.now()),
+            recheck=lambda recipient, message: reason_to_hold(world.policy.snapshot, recipient, message, world.clock.now()),
             signing=self.signing,
         )
-        self.services = self._services()
-        self.server = SmtpServer(self.services, self.ports)
-        world.policy.listeners.append(self._policy_installed)
-        world.relay = self
 
     def _services(self) -> Services:
         world = self.world
