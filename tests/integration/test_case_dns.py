@@ -145,6 +145,7 @@ def test_the_same_witnesses_see_what_may_leave(internet: Internet) -> None:
     assert made.witness_here.connections == 1  # it does see what comes
 
 
+@pytest.mark.soak
 def test_a_dns_that_gives_no_answer_bounces_nothing_and_the_mail_goes_when_it_is_back(internet: Internet) -> None:
     """The sender sees nothing but a delay; the queue says "the DNS gave no answer"; mail goes as soon as it does.
 

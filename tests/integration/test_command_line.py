@@ -204,6 +204,7 @@ def test_an_account_lives_from_add_to_delete(office: Office) -> None:
     ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("running", [True, False], ids=["beside a running relay", "without one"])
 def test_an_account_that_is_refused_is_not_stored(office: Office, running: bool) -> None:
     relay = office.relay
@@ -219,6 +220,7 @@ def test_an_account_that_is_refused_is_not_stored(office: Office, running: bool)
     assert relay.run("account", "suspend", ACCOUNT).returncode == 0
 
 
+@pytest.mark.soak
 def test_a_banned_client_is_refused_before_it_can_say_anything(office: Office) -> None:
     relay = office.relay
 
@@ -250,6 +252,7 @@ def test_a_banned_client_is_refused_before_it_can_say_anything(office: Office) -
 # Where the configuration and the data are
 
 
+@pytest.mark.soak
 def test_the_configuration_is_found_in_the_documented_places(shared: Office, tmp_path: Path) -> None:
     config = str(shared.relay.config)
 
