@@ -38,7 +38,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
         yield office
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=[WAYS[0], pytest.param(WAYS[1], marks=pytest.mark.soak)])
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """One for all tests that only look."""
     with running_office(tmp_path_factory.mktemp("office"), request.param) as office:

@@ -31,6 +31,8 @@ from postlatch.store.files import body_path
 from postlatch.store.salvage import SalvageReport, salvage
 from postlatch.testing.clock import FakeClock
 
+pytestmark = pytest.mark.soak
+
 PAGE = 4096
 ROUNDS = int(os.environ.get("POSTLATCH_SALVAGE_ROUNDS", "40"))
 TABLES = sorted(name for kind, name in schema.expected() if kind == "table" and name != "queue_counts")
