@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import RecipientParams, SenderParams
+from postlatch.spool.bodies import Body as Body  # noqa: PLC0414 - part of the contract
 
 
 class TlsPolicy(StrEnum):
@@ -45,24 +45,6 @@ class Target:
     def __repr__(self) -> str:
         # The password must not reach a log by way of a traceback or an assertion.
         return f"Target({self})"
-
-
-class Body(Protocol):
-    """A message body on its way out: CRLF line ends, no dot-stuffing."""
-
-    @property
-    def size(self) -> int:
-        """Octets."""
-        ...
-
-    @property
-    def data(self) -> bytes | None:
-        """The whole body where it is in memory, else None: use ``chunks``."""
-        ...
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body in pieces of at most 256 KiB; may be called again for a further attempt."""
-        ...
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NamedTuple
@@ -25,6 +25,7 @@ from postlatch.model.ids import format_id
 from postlatch.policy.match import lists
 from postlatch.policy.snapshot import Snapshot
 from postlatch.senderauth.dkim.sign import Signer, SignError, SigningKey
+from postlatch.spool.bodies import PrefixedBody
 from postlatch.spool.contract import Claim, QueuedRecipient, SpoolError
 
 MAX_REMEMBERED: Final = 1000  # messages whose signatures are kept in memory, for their other next hops: about a megabyte
@@ -55,34 +56,6 @@ class Signed(NamedTuple):
 
 class KeysLost(Exception):
     """The mail of this domain waits until its keys can be read again, or until an hour has passed."""
-
-
-class PrefixedBody:
-    """A body with more header fields in front."""
-
-    __slots__ = ("_body", "_data", "_prefix")
-
-    def __init__(self, prefix: bytes, body: Body) -> None:
-        self._prefix = prefix
-        self._body = body
-        data = body.data
-        self._data = None if data is None else prefix + data
-
-    @property
-    def size(self) -> int:
-        """Octets."""
-        return len(self._prefix) + self._body.size
-
-    @property
-    def data(self) -> bytes | None:
-        """All of it, if it is in memory."""
-        return self._data
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The fields, then the body in its own pieces."""
-        yield self._prefix
-        async for piece in self._body.chunks():
-            yield piece
 
 
 class _Made(NamedTuple):

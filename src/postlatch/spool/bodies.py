@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Protocol
 
 from postlatch.model.digest import sha256
 from postlatch.model.ids import parse_id
@@ -188,14 +189,34 @@ class FileBody:
             raise SpoolError(f"the body file {self._path.name} cannot be read ({error.strerror})") from None
 
 
+class Body(Protocol):
+    """A message body on its way out: CRLF line ends, no dot-stuffing."""
+
+    @property
+    def size(self) -> int:
+        """Octets."""
+        ...
+
+    @property
+    def data(self) -> bytes | None:
+        """The whole body where it is in memory, else None: use ``chunks``."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body in pieces of at most 256 KiB; may be called again for a further attempt."""
+        ...
+
+
 class PrefixedBody:
-    """A body with octets in front of it."""
+    """A body with more header fields in front."""
 
-    __slots__ = ("_body", "_prefix")
+    __slots__ = ("_body", "_data", "_prefix")
 
-    def __init__(self, prefix: bytes, body: FileBody) -> None:
+    def __init__(self, prefix: bytes, body: Body) -> None:
         self._prefix = prefix
         self._body = body
+        data = body.data
+        self._data = None if data is None else prefix + data
 
     @property
     def size(self) -> int:
@@ -204,11 +225,11 @@ class PrefixedBody:
 
     @property
     def data(self) -> bytes | None:
-        """None: use ``chunks``."""
-        return None
+        """All of it, if it is in memory."""
+        return self._data
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """What is in front, then the body in pieces of at most 256 KiB."""
+        """The fields, then the body in its own pieces."""
         yield self._prefix
         async for piece in self._body.chunks():
             yield piece
