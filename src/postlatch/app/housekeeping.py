@@ -51,9 +51,7 @@ class Housekeeping:
             (0.2, self.flush),
             (1.0, self.every_second),
             (10.0, self._relay.dmarc_reports.flush),
-            (600.0, self._relay.dmarc_reports.send_due),
             (10.0, self._relay.tls_reports.flush),
-            (600.0, self._relay.tls_reports.send_due),
             (10.0, self.certificates),
             (60.0, self.every_minute),
             (60.0, self._attesting.sign),
@@ -64,14 +62,17 @@ class Housekeeping:
         async with asyncio.TaskGroup() as group:
             for seconds, action in paces:
                 group.create_task(self._repeat(seconds, action))
+            for reports in (self._relay.dmarc_reports, self._relay.tls_reports):  # also those due while the relay was down
+                group.create_task(self._repeat(600.0, reports.send_due, first=5.0))
             group.create_task(self._guarded(self._check_bodies))
             group.create_task(self._check_whole())
             group.create_task(self._guarded(self._attesting.begin))
 
-    async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, seconds: float, action: Callable[[], Awaitable[None]], first: float | None = None) -> None:
+        await asyncio.sleep(seconds if first is None else first)
         while True:
-            await asyncio.sleep(seconds)
             await self._guarded(action)
+            await asyncio.sleep(seconds)
 
     async def _guarded(self, action: Callable[[], Awaitable[None]]) -> None:
         try:
