@@ -28,6 +28,7 @@ TARGETS = (
     "authres",
     "arc",
     "reports",
+    "proxy",
 )
 MAX_INPUT = 8192  # octets
 STUCK = 20  # seconds for one input

@@ -60,7 +60,7 @@ STATUSES: dict[str, dict[int, str]] = {
     "init": {0: "everything is written", 2: "a file is there already, or the folder cannot be written"},
     "check": {
         0: "valid and proved closed",
-        1: "a counterexample, or a named danger (an expired right is one)",
+        1: "a counterexample, or a named danger (an expired right is one); in the self-test, a masked or failed connection",
         2: "malformed, a file that is missing or cannot be read, a user that does not exist",
     },
     "serve": {
@@ -83,6 +83,13 @@ STATUSES: dict[str, dict[int, str]] = {
         2: "something that was given is unusable",
         3: "undecided (`temperror`): the DNS did not answer",
     },
+    "reputation": {
+        0: "it would not be refused",
+        1: "it would be refused",
+        2: "the address is a private one, there is no configuration, or the zone file is none",
+    },
+    "greylist.list": {0: "printed, also if there is none"},
+    "greylist.forget": {0: "forgotten", 2: "nobody of that group is known"},
     "dkim.keygen": {0: "made", 2: "the domain is not one of ours, or has keys already"},
     "dkim.list": {0: "printed, also if there is none"},
     "dkim.rotate": {0: "made", 2: "the domain is not one of ours, or has no key that signs yet"},
@@ -110,6 +117,8 @@ STATUSES: dict[str, dict[int, str]] = {
         1: "refused: the proof or a danger speaks against it",
         2: "there is no such right, or it is in the configuration: change it there and reload",
     },
+    "right.masks": {0: "printed, also if there is none"},
+    "right.resume": {0: "believed again", 1: "refused by the proof: see `postlatch check`", 2: "no mask was found there"},
     "right.revoke": {0: "revoked", 2: "there is no such right, or it is in the configuration: change it there and reload"},
     "destination.list": {0: "printed, also if there is none"},
     "destination.pause": {0: "paused", 2: "it is paused already, or is no destination"},
@@ -126,9 +135,16 @@ STATUSES: dict[str, dict[int, str]] = {
     "journal.export": {0: "printed", 130: "interrupted"},
     "journal.key": {0: "printed", 2: "there is no key yet, or it cannot be written"},
     "journal.verify": {0: "intact; findings are worth reading", 1: "something was changed, removed or damaged"},
-    "ban.add": {0: "in force", 2: "too wide, or this machine itself"},
+    "limits.list": {0: "printed, also if nothing is counted"},
+    "limits.reset": {0: "forgotten", 2: "nothing is counted of that key"},
+    "ban.add": {0: "in force", 2: "too wide, or somebody who is never banned"},
     "ban.list": {0: "printed, also if there is none"},
     "ban.remove": {0: "lifted", 2: "it is not banned"},
+    "ban.export": {0: "printed, also if there is none"},
+    "ban.import": {0: "all lines that are bans are in force, also if others are named", 2: "the file cannot be read"},
+    "firewall.run": {0: "stopped by SIGTERM", 1: "the table could not be removed", 2: "no nft, or no right to use it"},
+    "firewall.status": {0: "active", 1: "the table is not there, or may not be read"},
+    "firewall.rules": {0: "printed"},
     "backup": {0: "written", 2: "the file is there already, or cannot be written"},
     "restore": {0: "restored", 2: "`data_dir` is not empty, or the backup is not whole"},
     "salvage": {
@@ -140,6 +156,12 @@ STATUSES: dict[str, dict[int, str]] = {
 
 # What no single field says.
 NOTES: dict[str, str] = {
+    "ban.import": "A line is `ADDRESS` or `ADDRESS/LENGTH`, then nothing, seconds, `30m`, `2h`, `7d` or an end (RFC 3339), or "
+    "what `fail2ban-client get JAIL banip --with-time` prints; `#` begins a comment. At most 500,000 lines. Who may never be "
+    "banned is named and left out ([break-ins.md](break-ins.md#who-is-never-banned)).",
+    "firewall.run": "Makes the table `inet postlatch` and drops what comes from banned addresses to the listeners' ports. "
+    "It asks the relay once a second and needs no relay to keep what it has ([break-ins.md](break-ins.md#the-firewall)).",
+    "firewall.rules": "Changes nothing. What it prints is for `/etc/nftables.conf`, to be read before it is used.",
     "serve": "`ready NAME=ADDRESS:PORT …` on standard output says that every listener is bound; the log goes to standard "
     "error. SIGTERM drains and stops, SIGHUP reloads the configuration: see [operating.md](operating.md#reload).",
     "demo": "Prints its ports, a login and commands to try. Everything is in a folder under the temporary directory, which is "

@@ -9,6 +9,7 @@ import pytest
 from accounts_support import NOW, PASSWORD, SECRET, SETTINGS, CountingHasher, Desk, counting_random, run
 
 from postlatch.accounts import changes
+from postlatch.accounts.app_passwords import Claim
 from postlatch.accounts.authenticator import Authenticator, AuthSettings, Busy
 from postlatch.accounts.passwords import Argon2Hasher, HashSettings, make_credentials
 from postlatch.accounts.problem import AccountError
@@ -28,7 +29,7 @@ def desk() -> Desk:
 
 def test_the_right_password_gives_the_canonical_login_and_all_else_gives_none(desk: Desk) -> None:
     authenticator = desk.authenticator()
-    assert run(authenticator.verify("Alice@Example.COM", PASSWORD)) == ALICE
+    assert run(authenticator.verify("Alice@Example.COM", PASSWORD)) == Claim(ALICE)
     for login, password in (
         (ALICE, "wrong"),
         (ALICE, PASSWORD.upper()),
@@ -53,7 +54,7 @@ def test_with_real_argon2_too() -> None:
     credentials = make_credentials(PASSWORD, Argon2Hasher(settings.hashing), 4096, random)
     desk.commit(changes.add(ALICE, (), credentials, NOW))
     authenticator = Authenticator(desk.book, settings, clock=desk.clock, random=random, salt_secret=SECRET)
-    assert run(authenticator.verify(ALICE, PASSWORD)) == ALICE
+    assert run(authenticator.verify(ALICE, PASSWORD)) == Claim(ALICE)
     assert run(authenticator.verify(ALICE, "wrong")) is None
     assert run(authenticator.verify("nobody", PASSWORD)) is None
     authenticator.close()
@@ -62,7 +63,7 @@ def test_with_real_argon2_too() -> None:
 def test_a_password_is_prepared_alike_when_set_and_when_tried(desk: Desk) -> None:
     desk.add("bob@example.com", "geha\u0308m\u00a0\u2168")
     authenticator = desk.authenticator()
-    assert run(authenticator.verify("bob@example.com", "geh\u00e4m IX")) == "bob@example.com"
+    assert run(authenticator.verify("bob@example.com", "geh\u00e4m IX")) == Claim("bob@example.com")
 
 
 @pytest.mark.parametrize(("password", "checks"), [("wrong", 2), ("x" * 1024, 2), ("", 0), ("a\0b", 0), ("x" * 1025, 0)])
@@ -106,39 +107,39 @@ def test_an_unknown_user_is_denied_even_if_the_hash_were_right(desk: Desk) -> No
 def test_a_right_password_is_remembered_for_five_minutes(desk: Desk) -> None:
     authenticator = desk.authenticator()
     for _ in range(3):
-        assert run(authenticator.verify(ALICE, PASSWORD, CLIENT)) == ALICE
+        assert run(authenticator.verify(ALICE, PASSWORD, CLIENT)) == Claim(ALICE)
     assert len(desk.hasher.verified) == 1
     desk.clock.jump(86_400)
-    assert run(authenticator.verify(ALICE, PASSWORD)) == ALICE
+    assert run(authenticator.verify(ALICE, PASSWORD)) == Claim(ALICE)
     assert len(desk.hasher.verified) == 1, "a jump of the wall clock is not time"
     desk.clock.advance(300)
-    assert run(authenticator.verify(ALICE, PASSWORD)) == ALICE
+    assert run(authenticator.verify(ALICE, PASSWORD)) == Claim(ALICE)
     assert len(desk.hasher.verified) == 2
 
 
 def test_no_cache_means_no_cache(desk: Desk) -> None:
     authenticator = desk.authenticator(AuthSettings(hashing=SETTINGS.hashing, cache_seconds=0))
     for _ in range(3):
-        assert run(authenticator.verify(ALICE, PASSWORD)) == ALICE
+        assert run(authenticator.verify(ALICE, PASSWORD)) == Claim(ALICE)
     assert len(desk.hasher.verified) == 3
 
 
 def test_a_new_password_ends_the_old_one_at_once(desk: Desk) -> None:
     authenticator = desk.authenticator()
-    assert run(authenticator.verify(ALICE, PASSWORD)) == ALICE
+    assert run(authenticator.verify(ALICE, PASSWORD)) == Claim(ALICE)
     desk.commit(changes.set_password(ALICE, desk.credentials("new"), NOW))
     assert run(authenticator.verify(ALICE, PASSWORD)) is None
-    assert run(authenticator.verify(ALICE, "new")) == ALICE
+    assert run(authenticator.verify(ALICE, "new")) == Claim(ALICE)
 
 
 def test_a_suspension_empties_the_cache_and_a_suspended_account_still_verifies(desk: Desk) -> None:
     authenticator = desk.authenticator()
     run(authenticator.verify(ALICE, PASSWORD))
     desk.commit(changes.suspend(ALICE, "sent spam", NOW))
-    assert run(authenticator.verify(ALICE, PASSWORD)) == ALICE
+    assert run(authenticator.verify(ALICE, PASSWORD)) == Claim(ALICE)
     assert len(desk.hasher.verified) == 2
     desk.commit(changes.restore(ALICE, NOW))
-    assert run(authenticator.verify(ALICE, PASSWORD)) == ALICE
+    assert run(authenticator.verify(ALICE, PASSWORD)) == Claim(ALICE)
     assert len(desk.hasher.verified) == 3
 
 
@@ -149,7 +150,7 @@ def test_an_account_made_anew_knows_nothing_of_the_one_before(desk: Desk) -> Non
     assert run(authenticator.verify(ALICE, PASSWORD)) is None
     desk.add(ALICE, "another")
     assert run(authenticator.verify(ALICE, PASSWORD)) is None
-    assert run(authenticator.verify(ALICE, "another")) == ALICE
+    assert run(authenticator.verify(ALICE, "another")) == Claim(ALICE)
 
 
 def test_other_addresses_leave_the_cache_alone(desk: Desk) -> None:
@@ -183,8 +184,8 @@ def test_a_wrong_password_that_becomes_right_is_right(desk: Desk) -> None:
     assert run(authenticator.verify("bob@example.com", "new", CLIENT)) is None
     desk.commit(changes.set_password(ALICE, desk.credentials("new"), NOW))
     desk.add("bob@example.com", "new")
-    assert run(authenticator.verify(ALICE, "new", CLIENT)) == ALICE
-    assert run(authenticator.verify("bob@example.com", "new", CLIENT)) == "bob@example.com"
+    assert run(authenticator.verify(ALICE, "new", CLIENT)) == Claim(ALICE)
+    assert run(authenticator.verify("bob@example.com", "new", CLIENT)) == Claim("bob@example.com")
 
 
 def test_a_hash_that_cannot_be_computed_is_busy_and_never_wrong_or_right(desk: Desk) -> None:
@@ -195,7 +196,7 @@ def test_a_hash_that_cannot_be_computed_is_busy_and_never_wrong_or_right(desk: D
             run(authenticator.verify(ALICE, password, CLIENT))
         assert not authenticator.known_wrong(ALICE, password, CLIENT)
     desk.hasher.fails = False
-    assert run(authenticator.verify(ALICE, PASSWORD, CLIENT)) == ALICE
+    assert run(authenticator.verify(ALICE, PASSWORD, CLIENT)) == Claim(ALICE)
 
 
 async def until(condition: object, *, attempts: int = 2000) -> None:
@@ -219,7 +220,7 @@ def test_a_full_queue_is_busy_for_known_and_unknown_alike_and_empties_again(desk
                 await authenticator.verify(login, PASSWORD)
         gate.set()
         assert await asyncio.gather(*waiting) == [None] * 3
-        assert await authenticator.verify(ALICE, PASSWORD) == ALICE
+        assert await authenticator.verify(ALICE, PASSWORD) == Claim(ALICE)
         authenticator.close()
 
     run(scenario())
@@ -253,7 +254,7 @@ def test_who_hangs_up_while_waiting_gives_the_place_back(desk: Desk) -> None:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         gate.set()
-        assert await authenticator.verify(ALICE, PASSWORD, CLIENT) == ALICE
+        assert await authenticator.verify(ALICE, PASSWORD, CLIENT) == Claim(ALICE)
         authenticator.close()
 
     run(scenario())
@@ -287,8 +288,8 @@ def test_after_a_success_old_parameters_are_brought_up_to_date(desk: Desk) -> No
     async def scenario() -> None:
         authenticator = desk.authenticator(AuthSettings(hashing=HashSettings(iterations=8000)))
         desk.hasher.parameters = "m=16,t=2,p=1"
-        assert await authenticator.verify(ALICE, PASSWORD) == ALICE
-        operation = await authenticator.rehash(ALICE, PASSWORD)
+        assert await authenticator.verify(ALICE, PASSWORD) == Claim(ALICE)
+        operation = await authenticator.rehash(Claim(ALICE), PASSWORD)
         assert operation is not None
         before = desk.book.get(ALICE)
         change = desk.commit(operation)
@@ -299,8 +300,8 @@ def test_after_a_success_old_parameters_are_brought_up_to_date(desk: Desk) -> No
         assert after.credentials.password_hash.startswith("$argon2id$v=19$m=16,t=2,p=1$")
         assert after.credentials.scram.iterations == 8000
         assert after.generation == before.generation, "open sessions go on"
-        assert await authenticator.verify(ALICE, PASSWORD) == ALICE
-        assert await authenticator.rehash(ALICE, PASSWORD) is None
+        assert await authenticator.verify(ALICE, PASSWORD) == Claim(ALICE)
+        assert await authenticator.rehash(Claim(ALICE), PASSWORD) is None
         authenticator.close()
 
     run(scenario())
@@ -310,26 +311,26 @@ def test_rehashing_a_wrong_password_changes_nothing(desk: Desk) -> None:
     authenticator = desk.authenticator()
     desk.hasher.parameters = "m=16,t=2,p=1"
     for login, password in ((ALICE, "wrong"), (ALICE, ""), ("nobody@example.com", PASSWORD)):
-        assert run(authenticator.rehash(login, password)) is None
+        assert run(authenticator.rehash(Claim(login), password)) is None
     desk.hasher.fails = True
-    assert run(authenticator.rehash(ALICE, PASSWORD)) is None
+    assert run(authenticator.rehash(Claim(ALICE), PASSWORD)) is None
 
 
 def test_a_rehash_that_comes_after_a_new_password_is_dropped(desk: Desk) -> None:
     authenticator = desk.authenticator()
     desk.hasher.parameters = "m=16,t=2,p=1"
-    operation = run(authenticator.rehash(ALICE, PASSWORD))
+    operation = run(authenticator.rehash(Claim(ALICE), PASSWORD))
     assert operation is not None
     desk.commit(changes.set_password(ALICE, desk.credentials("new"), NOW))
     assert desk.commit(operation) is None
-    assert run(authenticator.verify(ALICE, "new")) == ALICE
+    assert run(authenticator.verify(ALICE, "new")) == Claim(ALICE)
     assert run(authenticator.verify(ALICE, PASSWORD)) is None
 
 
 def test_credentials_are_made_off_the_loops_thread(desk: Desk) -> None:
     authenticator = desk.authenticator()
     desk.commit(changes.set_password(ALICE, run(authenticator.credentials("new")), NOW))
-    assert run(authenticator.verify(ALICE, "new")) == ALICE
+    assert run(authenticator.verify(ALICE, "new")) == Claim(ALICE)
     with pytest.raises(AccountError, match="empty"):
         run(authenticator.credentials(""))
 

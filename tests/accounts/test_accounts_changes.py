@@ -12,6 +12,7 @@ import pytest
 from accounts_support import NOW, PASSWORD, Desk, run
 
 from postlatch.accounts import changes
+from postlatch.accounts.app_passwords import Claim
 from postlatch.accounts.book import AccountBook
 from postlatch.accounts.problem import AccountError
 from postlatch.accounts.records import AccountRecord, list_accounts
@@ -105,7 +106,7 @@ def test_restoring_with_a_new_password_changes_it(desk: Desk) -> None:
     authenticator = desk.authenticator()
     desk.commit(changes.restore(ALICE, NOW, desk.credentials("new")))
     assert not record(desk).suspended
-    assert run(authenticator.verify(ALICE, "new")) == ALICE
+    assert run(authenticator.verify(ALICE, "new")) == Claim(ALICE)
     assert run(authenticator.verify(ALICE, PASSWORD)) is None
 
 

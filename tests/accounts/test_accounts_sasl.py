@@ -11,7 +11,7 @@ from accounts_support import Desk, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postlatch.accounts.authenticator import MECHANISMS
+from postlatch.accounts.mechanisms import MECHANISMS
 from postlatch.accounts.sasl import Challenge, Failure, Login, Mechanism, Plain, Step, Success, Verify
 
 ALICE = "alice@example.com"

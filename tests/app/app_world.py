@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 
 from postlatch.app.notices import Notices
 from postlatch.app.world import World, open_world
-from postlatch.settings import load_text
+from postlatch.settings.load import load_text
 from postlatch.testing.clock import FakeClock
 
 P = ParamSpec("P")

@@ -80,7 +80,7 @@ class Tapped:
     """A tap with what it found."""
 
     def __init__(self, body: Body, watched: frozenset[str] = WATCHED) -> None:
-        self.found: list[tuple[int, str, bytes | None]] = []
+        self.found: list[tuple[int, str, bytes | None, bool]] = []
         self.queue = Queue(body)
         self.tap = ReportTap(self.queue, lambda: watched, lambda *what: self.found.append(what))
 
@@ -95,7 +95,7 @@ class Tapped:
 def test_a_delivered_message_to_a_report_address_is_handed_over_whole() -> None:
     tapped = Tapped(FileLike(b"report " * 1000))
     tapped.deliver(claim("alice@example.com", "Reports@example.com"), DELIVERED, DELIVERED)
-    assert tapped.found == [(1, "reports@example.com", b"report " * 1000)]
+    assert tapped.found == [(1, "reports@example.com", b"report " * 1000, False)]
 
 
 def test_a_message_is_handed_over_once_and_only_when_it_is_delivered() -> None:
@@ -117,7 +117,7 @@ def test_what_was_not_delivered_to_the_report_address_is_not_handed_over() -> No
 def test_the_name_before_an_alias_counts() -> None:
     tapped = Tapped(FileLike(b"report"))
     tapped.deliver(claim("alice@example.com", original="reports@example.com"), DELIVERED)
-    assert [address for _, address, _ in tapped.found] == ["reports@example.com"]
+    assert [address for _, address, *_ in tapped.found] == ["reports@example.com"]
 
 
 def test_other_mail_and_notices_of_our_own_pass_untouched() -> None:
@@ -135,7 +135,7 @@ def test_other_mail_and_notices_of_our_own_pass_untouched() -> None:
 def test_a_message_that_is_too_large_is_told_without_its_body() -> None:
     tapped = Tapped(FileLike(b"", MAX_OCTETS + 1))
     tapped.deliver(claim("reports@example.com"), DELIVERED)
-    assert tapped.found == [(1, "reports@example.com", None)]
+    assert tapped.found == [(1, "reports@example.com", None, False)]
 
 
 def test_what_hangs_on_slow_hops_does_not_fill_the_memory() -> None:

@@ -19,7 +19,7 @@ from postlatch.app.dns_records.wanted import tlsa, uri_address
 from postlatch.model.dns import DnsError
 from postlatch.senderauth.results import Result, SpfResult
 from postlatch.senderauth.spf.verify import check_spf
-from postlatch.settings import load_text
+from postlatch.settings.load import load_text
 from postlatch.settings.tree import Settings
 from postlatch.testing.dns import FakeResolver
 

@@ -20,9 +20,9 @@ from postlatch.cli.catalogue import CATALOGUE, GROUPS, SECTIONS, Way
 from postlatch.model.events import EVENTS
 from postlatch.policy import rules_connection, rules_message, rules_recipient, rules_sender
 from postlatch.policy.rules import name_of
-from postlatch.settings import load_text
 from postlatch.settings.kinds import Place, of_field
 from postlatch.settings.limits import LimitSettings
+from postlatch.settings.load import load_text
 from postlatch.settings.reference import toml
 from postlatch.settings.tree import Settings
 from postlatch.testing.source import parse

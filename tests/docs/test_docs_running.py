@@ -23,7 +23,7 @@ from postlatch.app.initialise import initialise
 from postlatch.app.restoring import restore
 from postlatch.app.salvaging import salvage
 from postlatch.cli.catalogue import CATALOGUE, ROWS
-from postlatch.settings import load
+from postlatch.settings.load import load
 from postlatch.testing.peers.ports import free_port
 from postlatch.testing.running import ACCOUNT, BASE, LOOPBACK_RIGHT, PASSWORD, RunningRelay
 

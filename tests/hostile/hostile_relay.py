@@ -17,7 +17,7 @@ from memory_relay import MemoryRelay, MemoryTransport
 from vector_values import office
 
 from postlatch.accounts import changes
-from postlatch.accounts.authenticator import MECHANISMS
+from postlatch.accounts.mechanisms import MECHANISMS
 from postlatch.app import compose
 from postlatch.model.envelope import Role
 from postlatch.model.events import Event

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postlatch.accounts.authenticator import MECHANISMS
+from postlatch.accounts.mechanisms import MECHANISMS
 from postlatch.accounts.names import parse_login, parse_send_as
 from postlatch.accounts.passwords import ScramVerifier
 from postlatch.accounts.problem import AccountError
@@ -24,7 +24,9 @@ from postlatch.delivery.config import parse_route
 from postlatch.limits.limit import parse_limit
 from postlatch.model.address import AddressError, parse_address, parse_domain
 from postlatch.model.ids import parse_id
-from postlatch.settings import SettingsError, load_text, values
+from postlatch.settings import values
+from postlatch.settings.load import load_text
+from postlatch.settings.problem import SettingsError
 from postlatch.smtp import commands, xtext
 from postlatch.smtp.commands import CommandError
 from postlatch.testing.dns import FakeResolver

@@ -17,10 +17,11 @@ from typing import Any
 
 from smtp_wire import Reply, ReplyReader
 
-from postlatch.accounts.authenticator import MECHANISMS, Authenticator, AuthSettings
+from postlatch.accounts.authenticator import Authenticator, AuthSettings
 from postlatch.accounts.book import AccountBook
 from postlatch.accounts.changes import add
 from postlatch.accounts.known import KnownRecipients
+from postlatch.accounts.mechanisms import MECHANISMS
 from postlatch.accounts.passwords import Argon2Hasher, HashSettings, make_credentials
 from postlatch.app import compose
 from postlatch.journal.counters import Counters

@@ -24,6 +24,10 @@ RECIPIENTS = limits("300/hour", "1000/day")
 FAILURES = limits("10/minute", "50/day")
 
 
+def spent(name: str, retry_at: float, *, day_spent: bool) -> Reached:
+    return Reached(name, retry_at, day_spent, key="alice@example.com")
+
+
 def messages(account: str = "alice@example.com", cost: int = 1, of: tuple[Limit, ...] = MESSAGES) -> list[Charge]:
     return [Charge("account", account, "messages", of, cost)]
 
@@ -35,7 +39,7 @@ def client(key: str, of: tuple[Limit, ...] = FAILURES) -> list[Charge]:
 def test_a_refusal_names_the_limit_and_the_time() -> None:
     limiter = Limiter()
     assert all(limiter.spend(messages(), START) is None for _ in range(30))
-    assert limiter.spend(messages(), START) == Reached("account messages 30/minute", START + 2, day_spent=False)
+    assert limiter.spend(messages(), START) == spent("account messages 30/minute", START + 2, day_spent=False)
     assert limiter.spend(messages(), START + 2) is None
 
 
@@ -54,8 +58,8 @@ def test_of_several_limits_the_one_that_takes_longest_is_named() -> None:
     limiter = Limiter()
     of = limits("5/minute", "5/hour", "5/day")
     limiter.charge(messages(cost=5, of=of), START)
-    assert limiter.check(messages(of=of), START) == Reached("account messages 5/day", START + 86400, day_spent=True)
-    assert limiter.check(messages(of=limits("5/minute", "9/hour")), START) == Reached(
+    assert limiter.check(messages(of=of), START) == spent("account messages 5/day", START + 86400, day_spent=True)
+    assert limiter.check(messages(of=limits("5/minute", "9/hour")), START) == spent(
         "account messages 5/minute", START + 12, day_spent=False
     )
 
@@ -70,7 +74,7 @@ def test_checking_counts_nothing_and_makes_nothing() -> None:
 def test_when_one_charge_does_not_fit_none_is_counted() -> None:
     limiter = Limiter()
     both = [*messages(), Charge("account", "alice@example.com", "recipients", RECIPIENTS, 301)]
-    assert limiter.spend(both, START) == Reached("account recipients 300/hour", START + 3600, day_spent=False)
+    assert limiter.spend(both, START) == spent("account recipients 300/hour", START + 3600, day_spent=False)
     assert len(limiter) == 0
 
 
@@ -114,7 +118,7 @@ def test_a_changed_limit_keeps_what_was_counted() -> None:
 def test_a_full_bucket_stays_full_when_its_amount_changes() -> None:
     limiter = Limiter()
     limiter.charge(messages(cost=30), START)
-    assert limiter.check(messages(of=limits("60/minute")), START) == Reached(
+    assert limiter.check(messages(of=limits("60/minute")), START) == spent(
         "account messages 60/minute", START + 1, day_spent=False
     )
 
@@ -173,7 +177,7 @@ def test_a_state_from_the_future_locks_nobody_out_for_longer_than_its_window() -
     limiter = Limiter()
     assert limiter.load(rows, START) == []
     reached = limiter.check(messages(of=of), START)
-    assert reached == Reached("account messages 5/day", START + 86400, day_spent=True)
+    assert reached == spent("account messages 5/day", START + 86400, day_spent=True)
     assert limiter.check(messages(cost=5, of=of), START + 86400) is None
 
 

@@ -109,6 +109,7 @@ class Case(TypedDict, total=False):
     limit: LimitReached | None
     snap: Snapshot
     now: float
+    credential: str | None
 
 
 SNAPSHOT = snapshot()
@@ -129,6 +130,7 @@ def sender_facts(listener: str, **case: Unpack[Case]) -> SenderFacts:
         case.get("spf"),
         case.get("limit"),
         case.get("identity", True),
+        case.get("credential"),
     )
 
 
@@ -149,6 +151,7 @@ def recipient_facts(listener: str, recipient: str | Address, **case: Unpack[Case
         case.get("known"),
         mail.limit,
         mail.identity,
+        mail.credential,
     )
 
 

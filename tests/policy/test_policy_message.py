@@ -64,7 +64,7 @@ HEADERS: list[tuple[str, Case, str | None, int, str]] = [
     ("submission", ALICE, "", 1, "550 5.7.1 one from"),
     ("submission", ALICE, None, 0, "550 5.7.1 one from"),
     ("submission", ALICE, "alice@example.com", 2, "550 5.7.1 one from"),
-    ("submissions", TEAM, "a@example.com b@example.com", 1, "ok"),
+    ("submissions", TEAM, "a@example.com b@example.com", 1, "550 5.7.1 one sender"),
     ("submissions", TEAM, "a@sub.example.com", 1, "553 5.7.1 header owned"),
     ("relay", PRINT, "other@example.com", 1, "ok"),
     ("relay", PRINT, "x@elsewhere.example", 1, "553 5.7.1 header scope"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from postlatch.app.disk import DiskSpace
-from postlatch.settings import load_text
+from postlatch.settings.load import load_text
 from postlatch.testing.running import BASE
 
 MIB = 2**20

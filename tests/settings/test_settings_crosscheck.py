@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postlatch.settings import Problem, SettingsError, load_text
+from postlatch.settings.load import load_text
+from postlatch.settings.problem import Problem, SettingsError
 
 HEAD = 'hostname = "mx.example.com"\n'
 DOMAIN = HEAD + "listeners = [{ name = 'mx', address = '127.0.0.1:0', role = 'mx' }]\n"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from postlatch.settings import SettingsError, load_text
+from postlatch.settings.load import load_text
+from postlatch.settings.problem import SettingsError
 from postlatch.settings.values import parse_day
 
 PATH = Path("/etc/postlatch.toml")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from postlatch.settings import SettingsError, load, load_text
 from postlatch.settings.kinds import Place, of_field
+from postlatch.settings.load import load, load_text
+from postlatch.settings.problem import SettingsError
 from postlatch.settings.readiness import unreachable
 from postlatch.settings.reference import reference
 from postlatch.settings.template import ADDRESSES, render_config

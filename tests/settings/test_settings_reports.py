@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from postlatch.settings import SettingsError, load_text
+from postlatch.settings.load import load_text
+from postlatch.settings.problem import SettingsError
 
 HEAD = """hostname = "mx.example.com"
 [[listeners]]

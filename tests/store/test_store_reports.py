@@ -17,7 +17,10 @@ from postlatch.store.reports import Added, NewReport, ReportRow, Wanted
 NOW = 1_767_225_600.0
 PASSED = ReportRow("192.0.2.1", 5, True, True, False, "none", "example.com", "", "")
 FAILED = ReportRow("192.0.2.7", 120, False, False, False, "reject", "example.com", "x.example", "")
-REPORT = NewReport("dmarc", "google.com", "1", "example.com", "a@google.com", 100, 200, NOW, '{"p": "none"}', (PASSED, FAILED))
+NAMELESS = NewReport(
+    "dmarc", "google.com", "1", "example.com", "a@google.com", 100, 200, NOW, '{"p": "none"}', (PASSED, FAILED)
+)
+REPORT = NAMELESS._replace(author="google.com")
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def test_the_largest_failures_are_listed_and_no_more_than_asked_for(connection: 
 def test_a_day_brings_only_so_many_reports_and_rows(connection: sqlite3.Connection) -> None:
     connection.execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO reports "
-        "SELECT NULL, 'dmarc', 'x', i, 'example.com', '', 1, 2, ?, '{}', 1, 1, 0, 10 FROM n",
+        "SELECT NULL, 'dmarc', 'x', i, 'example.com', '', 1, 2, ?, '{}', 1, 1, 0, 10, 'google.com' FROM n",
         (reports.REPORTS_A_DAY, NOW - 50_000),
     )
     assert reports.add(REPORT)(connection) is Added.TOO_MANY
@@ -82,6 +85,27 @@ def test_a_day_brings_only_so_many_reports_and_rows(connection: sqlite3.Connecti
     more = REPORT._replace(report_id="more")
     assert reports.add(more)(connection) is Added.TOO_MANY
     assert reports.add(more._replace(rows=(PASSED,)))(connection) is Added.NEW
+
+
+def test_what_nobody_vouched_for_cannot_fill_the_day_of_others(connection: sqlite3.Connection) -> None:
+    most = reports.REPORTS_A_DAY // reports.UNVERIFIED_SHARE
+    connection.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO reports "
+        "SELECT NULL, 'dmarc', 'x', i, 'example.com', '', 1, 2, ?, '{}', 1, 1, 0, 10, '' FROM n",
+        (most, NOW - 100),
+    )
+    assert reports.add(NAMELESS)(connection) is Added.TOO_MANY
+    assert reports.add(REPORT)(connection) is Added.NEW
+
+
+def test_a_guessed_report_makes_room_for_the_true_one_and_never_the_other_way(connection: sqlite3.Connection) -> None:
+    assert reports.add(NAMELESS._replace(rows=(PASSED,)))(connection) is Added.NEW
+    assert reports.add(NAMELESS)(connection) is Added.KNOWN
+    assert reports.add(REPORT)(connection) is Added.NEW
+    assert reports.add(NAMELESS._replace(rows=(PASSED,)))(connection) is Added.KNOWN
+    [found] = reports.load(connection, Wanted())
+    assert (found.author, found.failed) == ("google.com", 120)
+    assert connection.execute("SELECT count(*) FROM report_rows").fetchone() == (2,)
 
 
 def test_old_reports_go_with_their_rows_step_by_step(connection: sqlite3.Connection) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
+from postlatch.accounts import directory
+from postlatch.accounts.app_passwords import AppPasswordRecord, Claim, Secret, find_secret, make_secret, split_login
 from postlatch.accounts.book import AccountBook, Profile
 from postlatch.accounts.changes import Change, rehash
 from postlatch.accounts.decoys import Decoys
-from postlatch.accounts.names import login_key
+from postlatch.accounts.directory import Directories, Entry
+from postlatch.accounts.mechanisms import NO_CHANNEL, Channel, make_mechanism
 from postlatch.accounts.passwords import (
     Argon2Hasher,
     Credentials,
@@ -22,16 +27,14 @@ from postlatch.accounts.passwords import (
 from postlatch.accounts.pool import Busy, HashPool
 from postlatch.accounts.problem import AccountError
 from postlatch.accounts.recent import Recent
-from postlatch.accounts.sasl import Login, Mechanism, Plain
-from postlatch.accounts.scram import NAME as SCRAM
-from postlatch.accounts.scram import Found, ScramSha256
+from postlatch.accounts.records import OWN
+from postlatch.accounts.sasl import Mechanism
+from postlatch.accounts.scram import Found
 from postlatch.model.clock import Clock
+from postlatch.policy.credentials import PROVED_ELSEWHERE
 from postlatch.store.writer import Operation
 
-__all__ = ["MECHANISMS", "AuthSettings", "Authenticator", "Busy"]
-
-MECHANISMS = (SCRAM, "PLAIN", "LOGIN")  # in the order in which they are offered
-_NONCE = 24  # octets
+__all__ = ["AuthSettings", "Authenticator", "Busy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class AuthSettings:
 
     A right password is remembered for ``cache_seconds``, a wrong one for ``wrong_seconds``; ``cache_entries`` of each at most.
     ``workers`` threads hash, ``queue`` checks wait beyond them, ``per_client`` of one client at most. How many failures end a
-    session, and how late they are answered, is the session's affair.
+    session, and how late they are answered, is the session's affair. ``main_password`` False: an account's own password is
+    never right here, only its application passwords are.
     """
 
     hashing: HashSettings = field(default_factory=HashSettings)
@@ -50,6 +54,11 @@ class AuthSettings:
     workers: int = 2
     queue: int = 64
     per_client: int = 16
+    main_password: bool = True
+
+
+async def _nobody_enrols(name: str, _found: directory.Found) -> None:
+    raise directory.Down(f"nobody takes up the accounts of the directory {name}")
 
 
 class Authenticator:
@@ -57,6 +66,7 @@ class Authenticator:
 
     ``salt_secret`` (16 octets or more) survives restarts, or unknown users would change their salts and so be known as unknown.
     ``hasher`` is argon2id with the settings' parameters unless another is given. Limits and bans come before any call.
+    ``directories`` and ``main_password`` are replaced on reload; ``enrol`` makes an account of what a directory has said.
     """
 
     def __init__(
@@ -76,37 +86,45 @@ class Authenticator:
         self._decoys = Decoys(book, salt_secret, Profile(settings.hashing.iterations, self._hasher.prefix()))
         self._pool = HashPool(settings.workers, settings.queue, settings.per_client)
         self._key = random(32)  # of this process: the caches hold nothing that could be tried out elsewhere
+        self._clock = clock
         self._verified = Recent(clock, settings.cache_seconds, settings.cache_entries)
         self._wrong = Recent(clock, settings.wrong_seconds, settings.cache_entries)
+        self._vouchers: WeakKeyDictionary[Entry, Recent] = WeakKeyDictionary()
+        self.main_password = settings.main_password
+        self.directories = Directories()
+        self.enrol: Callable[[str, directory.Found], Awaitable[None]] = _nobody_enrols
+        self.used: dict[tuple[str, str], float] = {}  # application passwords, by login and name: when last
 
-    def mechanism(self, name: str) -> Mechanism | None:
+    def mechanism(self, name: str, channel: Channel = NO_CHANNEL) -> Mechanism | None:
         """A new conversation of that mechanism, in any case; None if there is none of that name (504 5.5.4)."""
-        match name.upper():
-            case "PLAIN":
-                return Plain()
-            case "LOGIN":
-                return Login()
-            case "SCRAM-SHA-256":
-                return ScramSha256(self._find, self._random(_NONCE).hex())
-            case _:
-                return None
+        return make_mechanism(name, self._find, self._random, channel)
 
-    async def verify(self, login: str, password: str, client: str = "") -> str | None:
-        """The canonical login if the password is its password, else None. A suspended account verifies: MAIL refuses it.
+    async def verify(self, login: str, password: str, client: str = "") -> Claim | None:
+        """Who that is, if the password is theirs, else None. A suspended account verifies: MAIL refuses it.
 
+        An application password counts for the plain login and for ``LOGIN/NAME``. Where a directory knows the login, it is asked.
         Busy (454 4.7.0) if that cannot be told now. ``client`` is the client's prefix: with it, what one client can queue is
         bounded, and its own wrong passwords are answered from memory the next time. The same hash is computed for users that
         do not exist.
         """
-        name = login_key(login)
+        claim = split_login(login)
         try:
             secret = prepare_password(password, stored=False)
         except AccountError:
             return None
+        shown = find_secret(claim, password, self._app_passwords(claim.login))
+        if shown is not None:
+            return Claim(claim.login, shown.name)
+        if claim.credential is None and (entry := self.directories.of(claim.login)) is not None:
+            return await self._by_directory(entry, claim.login, password, client)
+        return await self._by_hash(claim, secret, client)
+
+    async def _by_hash(self, claim: Claim, secret: bytes, client: str) -> Claim | None:
+        name = str(claim)
         record, known = self._book.get(name), self._credentials(name)
         digest = self._digest(name, known, secret)
         if record is not None and digest in self._verified:
-            return name
+            return claim
         wrong = self._digest(name, known, secret, client)
         if wrong in self._wrong:
             return None
@@ -114,13 +132,44 @@ class Authenticator:
         after = self._book.get(name)
         if (record and record.generation) != (after and after.generation):
             raise Busy("the account changed while its password was checked")
-        if record is None or not matched:
+        if record is None or not matched or not self.main_password:
             if client:
                 # Of this client only: a quick answer must not tell one client what another has tried.
                 self._wrong.add(wrong)
             return None
         self._verified.add(digest)
-        return name
+        return claim
+
+    async def _by_directory(self, entry: Entry, name: str, password: str, client: str) -> Claim | None:
+        """A yes is remembered for the directory's short time, and for that time holds without it; a no is asked for again."""
+        record = self._book.get(name)
+        if record is not None and record.source == entry.name and self._vouched(entry, name, password) in self._answers(entry):
+            return Claim(name)
+        found = await entry.ask(name, password, client)
+        if found is None:
+            if client:
+                self._wrong.add(self._attempt(entry, name, password, client))
+            return None
+        record = self._book.get(name)
+        if record is None or record.source != entry.name or record.send_as != found.send_as - {name}:
+            await self.enrol(entry.name, found)
+            record = self._book.get(name)
+        if record is None or record.source != entry.name:
+            raise Busy("the account of this login changed while the directory was asked")
+        self._answers(entry).add(self._vouched(entry, name, password))
+        return Claim(name)
+
+    def admit(self, claim: Claim, now: float) -> int | None:
+        """At the end of a login: the generation of what was shown, None if it is gone meanwhile. Notes the use."""
+        generation = self.generation(claim.login, claim.credential)
+        if generation is not None and claim.credential is not None and claim.credential not in PROVED_ELSEWHERE:
+            self.used[claim.login, claim.credential] = now
+        return generation
+
+    def generation(self, login: str, credential: str | None) -> int | None:
+        """Of what was shown: the account's, or the application password's; None if it is gone."""
+        shown = None if credential in PROVED_ELSEWHERE else credential
+        return self._book.generation(login, shown)
 
     def known_wrong(self, login: str, password: str, client: str) -> bool:
         """True if this client tried this password for this login lately and it was wrong, and nothing has changed since.
@@ -128,20 +177,24 @@ class Authenticator:
         Such an attempt tells its client nothing new: a device with an old password need not be banned for repeating it
         (RELIABILITY, thresholds: count distinct wrong passwords). ``verify`` answers it without hashing.
         """
-        name = login_key(login)
+        claim = split_login(login)
         try:
             secret = prepare_password(password, stored=False)
         except AccountError:
             return False
+        entry = self.directories.of(claim.login) if claim.credential is None else None
+        if entry is not None:
+            return self._attempt(entry, claim.login, password, client) in self._wrong
+        name = str(claim)
         return self._digest(name, self._credentials(name), secret, client) in self._wrong
 
-    async def rehash(self, login: str, password: str) -> Operation[Change | None] | None:
+    async def rehash(self, claim: Claim, password: str) -> Operation[Change | None] | None:
         """After a success: the operation that keeps this password under today's parameters; None if there is nothing to do.
 
         The password is verified once more here, so that a mistaken call can change nothing.
         """
-        record = self._book.get(login_key(login))
-        if record is None or not self._outdated(record.credentials):
+        record = self._book.get(claim.login) if claim.credential is None else None
+        if record is None or record.source != OWN or not self._outdated(record.credentials):
             return None
 
         def work() -> Credentials | None:
@@ -158,6 +211,14 @@ class Authenticator:
     async def credentials(self, password: str) -> Credentials:
         """Hash a new password off the loop's thread; AccountError if it can be none, Busy, HashFailed."""
         return await self._pool.run(lambda: self._make(password), "")
+
+    def unusable(self) -> Credentials:
+        """Credentials that match nothing, for an account whose password a directory keeps."""
+        return self._decoys.unusable(self._random)
+
+    def new_secret(self, login: str) -> Secret:
+        """A new application password for a (canonical) login."""
+        return make_secret(login, self._random)
 
     def close(self) -> None:
         """End the hashing threads."""
@@ -183,9 +244,42 @@ class Authenticator:
         record = self._book.get(name)
         return decoy if record is None else record.credentials
 
-    def _find(self, name: str) -> Found:
-        credentials = self._credentials(name)
-        return Found(credentials.scram, known=self._book.get(name) is not None)
+    def _find(self, text: str) -> Found:
+        """What SCRAM checks against: of an application password, of an account whose password we keep and may use, or a decoy."""
+        claim = split_login(text)
+        if claim.credential is not None:
+            shown = self._app_passwords(claim.login).get(claim.credential)
+            decoy = self._decoys.app_password(str(claim))
+            return Found(decoy if shown is None else shown.scram, known=shown is not None)
+        if self.directories.of(claim.login) is not None:
+            # The directory knows the password and SCRAM cannot ask it: uniformly wrong, like a password that is.
+            return Found(self._decoys.credentials(claim.login).scram, known=False)
+        record = self._book.get(claim.login)
+        known = record is not None and record.source == OWN and self.main_password
+        return Found(self._credentials(claim.login).scram, known=known)
+
+    def _app_passwords(self, login: str) -> Mapping[str, AppPasswordRecord]:
+        """Those of an account whose password we keep: who comes from a directory has none but the directory's."""
+        record = self._book.get(login)
+        if record is None or record.source != OWN or self.directories.of(login) is not None:
+            return {}
+        return record.app_passwords
+
+    def _answers(self, entry: Entry) -> Recent:
+        """What this directory has said yes to. Another directory, or this one after a reload, begins anew."""
+        answers = self._vouchers.get(entry)
+        if answers is None:
+            answers = self._vouchers[entry] = Recent(self._clock, entry.cache_seconds, self._settings.cache_entries)
+        return answers
+
+    def _vouched(self, entry: Entry, name: str, password: str) -> bytes:
+        """One right password of a directory, under a key of this process. A change of the account makes it void."""
+        head = f"{entry.name}\0{name}\0{self._book.generation(name)}\0"
+        return hmac.digest(self._key, (head + password).encode("utf-8", "surrogatepass"), "sha256")
+
+    def _attempt(self, entry: Entry, name: str, password: str, client: str) -> bytes:
+        """One wrong password of a directory: it is asked again every time, but the device need not be counted again."""
+        return hmac.digest(self._key, f"{entry.name}\0{name}\0{client}\0{password}".encode("utf-8", "surrogatepass"), "sha256")
 
     def _digest(self, name: str, credentials: Credentials, secret: bytes, client: str = "") -> bytes:
         """One attempt, under a key of this process. Bound to the hash and the generation, it is void once either changes.

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from postlatch.accounts.changes import Change
-from postlatch.accounts.records import AccountRecord, list_accounts
+from postlatch.accounts.records import OWN, AccountRecord, list_accounts
 from postlatch.policy.snapshot import Account
 
 
@@ -40,7 +40,7 @@ class AccountBook:
         """Hold exactly these, as ``list_accounts`` has read them."""
         self._records = {record.login: record for record in records}
         self._policy = MappingProxyType({login: record.for_policy() for login, record in self._records.items()})
-        self._profiles = Counter(map(_profile, self._records.values()))
+        self._profiles = Counter(filter(None, map(_profile, self._records.values())))
         self.version += 1
 
     def apply(self, change: Change | None) -> None:
@@ -50,11 +50,11 @@ class AccountBook:
         before = self._records.pop(change.login, None)
         policy = dict(self._policy)  # a copy: whoever holds the former mapping goes on with what has been proved
         if before is not None:
-            self._profiles -= Counter([_profile(before)])
+            self._profiles -= Counter(filter(None, [_profile(before)]))
             policy.pop(change.login, None)
         if change.record is not None:
             self._records[change.login] = change.record
-            self._profiles[_profile(change.record)] += 1
+            self._profiles += Counter(filter(None, [_profile(change.record)]))
             policy[change.login] = change.record.for_policy()
         self._policy = MappingProxyType(policy)
         self.version += 1
@@ -62,6 +62,14 @@ class AccountBook:
     def get(self, login: str) -> AccountRecord | None:
         """The account of a canonical login (``names.login_key``)."""
         return self._records.get(login)
+
+    def generation(self, login: str, credential: str | None = None) -> int | None:
+        """Of an account, or of one of its application passwords; None if there is none such."""
+        record = self._records.get(login)
+        if record is None or credential is None:
+            return None if record is None else record.generation
+        shown = record.app_passwords.get(credential)
+        return None if shown is None else shown.generation
 
     def policy_accounts(self) -> Mapping[str, Account]:
         """What a policy snapshot holds of the accounts. Never changes once given out; ask again after a change."""
@@ -72,7 +80,7 @@ class AccountBook:
 
         While accounts move on to new parameters one by one, a fixed share moves on with them, once, like an account would.
         """
-        position = share * len(self._records)
+        position = share * sum(self._profiles.values())
         for profile, count in sorted(self._profiles.items()):
             position -= count
             if position < 0:
@@ -80,6 +88,9 @@ class AccountBook:
         return None
 
 
-def _profile(record: AccountRecord) -> Profile:
+def _profile(record: AccountRecord) -> Profile | None:
+    """None where the password is a directory's: what stands here matches nothing and follows no change of parameters."""
+    if record.source != OWN:
+        return None
     credentials = record.credentials
     return Profile(credentials.scram.iterations, credentials.password_hash.rsplit("$", 2)[0])

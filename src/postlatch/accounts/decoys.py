@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import hmac
 
+from postlatch.accounts.app_passwords import ITERATIONS
 from postlatch.accounts.book import AccountBook, Profile
-from postlatch.accounts.passwords import SALT, Credentials, ScramVerifier
+from postlatch.accounts.passwords import SALT, Credentials, Random, ScramVerifier
 
 
 class Decoys:
@@ -35,6 +36,18 @@ class Decoys:
         return Credentials(
             f"{profile.prefix}${_plain(salt)}${_plain(digest)}", ScramVerifier(scram_salt, profile.iterations, *keys)
         )
+
+    def app_password(self, claim: str) -> ScramVerifier:
+        """The false verifier of an application password that is not there. Real ones have these iterations, all of them."""
+        return ScramVerifier(
+            self._derive("app salt", claim)[:SALT], ITERATIONS, self._derive("app stored", claim), self._derive("app server", claim)
+        )
+
+    def unusable(self, random: Random) -> Credentials:
+        """Credentials that match nothing, for an account whose password a directory keeps."""
+        digest, salts, keys = _plain(random(32)), (random(SALT), random(SALT)), (random(32), random(32))
+        encoded = f"{self._default.prefix}${_plain(salts[0])}${digest}"
+        return Credentials(encoded, ScramVerifier(salts[1], self._default.iterations, *keys))
 
     def _derive(self, purpose: str, login: str) -> bytes:
         return hmac.digest(self._secret, f"{purpose}\0{login}".encode("utf-8", "surrogatepass"), "sha256")

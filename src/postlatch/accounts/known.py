@@ -56,6 +56,10 @@ class KnownRecipients:
             del self._loading[account]
             done.set_result(None)  # whoever waited looks again, and loads for itself if this failed
 
+    def loaded(self, account: str) -> bool:
+        """True if ``is_new`` knows this account."""
+        return account in self._accounts
+
     def is_new(self, account: str, address: Address) -> bool:
         """True if the account has not written to that mailbox before, or if this is not known (it is not loaded)."""
         digests = self._accounts.get(account)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from postlatch.accounts.app_passwords import AppPasswordRecord, list_all, list_of
 from postlatch.accounts.passwords import Credentials, ScramVerifier
 from postlatch.policy.snapshot import Account
 
 COLUMNS = (
     "login, password_hash, scram_salt, scram_iterations, scram_stored_key, scram_server_key,"
-    " send_as, suspended_at, suspended_reason, created_at, changed_at, generation"
+    " send_as, suspended_at, suspended_reason, created_at, changed_at, generation, source"
 )
+OWN = "command"  # the source of an account whose password we keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class AccountRecord:
 
     ``send_as`` is as ``parse_sending`` gives it: without the login itself. ``generation`` grows with each password, suspension
     and restoration and is never used twice, not even by a later account of the same name: a session or a cached verdict of an
-    earlier generation no longer counts.
+    earlier generation no longer counts. ``source`` is ``OWN``, or the directory that knows the password; then the credentials
+    here match nothing.
     """
 
     login: str
@@ -34,6 +37,8 @@ class AccountRecord:
     created_at: float
     changed_at: float
     generation: int
+    source: str = OWN
+    app_passwords: Mapping[str, AppPasswordRecord] = field(default_factory=dict)
 
     @property
     def suspended(self) -> bool:
@@ -43,18 +48,27 @@ class AccountRecord:
     def for_policy(self) -> Account:
         """What the policy needs to know: an address may send as itself."""
         own = {self.login} if "@" in self.login else set()
-        return Account(self.login, self.send_as | own, self.suspended)
+        shown = {name: one.for_policy() for name, one in self.app_passwords.items()}
+        return Account(self.login, self.send_as | own, self.suspended, shown, self.source)
 
 
 def list_accounts(connection: sqlite3.Connection) -> list[AccountRecord]:
     """All accounts by login; ValueError if a row is spoiled, because an account must not shrink or grow by accident."""
-    return [from_row(row) for row in connection.execute(f"SELECT {COLUMNS} FROM accounts ORDER BY login")]  # noqa: S608 - a constant
+    shown = list_all(connection)
+    rows = connection.execute(f"SELECT {COLUMNS} FROM accounts ORDER BY login")  # noqa: S608 - a constant
+    return [from_row(row, shown.get(row[0], {})) for row in rows]
 
 
-def from_row(row: Sequence[Any]) -> AccountRecord:
+def read_account(connection: sqlite3.Connection, login: str) -> AccountRecord | None:
+    """One account with its application passwords, as this connection sees it."""
+    row = connection.execute(f"SELECT {COLUMNS} FROM accounts WHERE login = ?", (login,)).fetchone()  # noqa: S608 - a constant
+    return None if row is None else from_row(row, list_of(connection, login))
+
+
+def from_row(row: Sequence[Any], app_passwords: Mapping[str, AppPasswordRecord]) -> AccountRecord:
     """The record of a row of ``COLUMNS``."""
     login, password_hash, salt, iterations, stored_key, server_key, send_as, *rest = row
-    suspended_at, suspended_reason, created_at, changed_at, generation = rest
+    suspended_at, suspended_reason, created_at, changed_at, generation, source = rest
     entries = json.loads(send_as)
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise ValueError(f"the send_as of account {login!r} is not a list of texts")
@@ -67,4 +81,6 @@ def from_row(row: Sequence[Any]) -> AccountRecord:
         created_at=created_at,
         changed_at=changed_at,
         generation=generation,
+        source=source,
+        app_passwords=app_passwords,
     )

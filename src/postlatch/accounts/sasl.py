@@ -1,13 +1,14 @@
-"""SASL mechanisms of the server, without I/O: PLAIN (RFC 4616) and LOGIN; SCRAM-SHA-256 is in ``scram.py``.
+"""SASL mechanisms of the server, without I/O: PLAIN (RFC 4616) and LOGIN. The others have files of their own.
 
 A mechanism is one conversation. ``start`` takes the initial response (None if the command had none, empty for ``=``) and
-``respond`` each further one, both decoded from base64; each returns the next Step. After Verify, Success or Failure it is over.
+``respond`` each further one, both decoded from base64; each returns the next Step. After Verify, Success or Failure it is over;
+after VerifyToken too, unless it is told that the token was ``denied``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from postlatch.accounts.names import login_key
 from postlatch.accounts.passwords import MAX_PASSWORD
@@ -29,6 +30,14 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyToken:
+    """The client offers a token, still to be verified. ``login`` is whom it claims to be, empty if the token is to say."""
+
+    login: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Success:
     """The client has proved to be ``login``."""
 
@@ -47,7 +56,7 @@ class Failure:
     reason: str
 
 
-Step = Challenge | Verify | Success | Failure
+Step = Challenge | Verify | VerifyToken | Success | Failure
 
 
 class Mechanism(Protocol):
@@ -59,6 +68,15 @@ class Mechanism(Protocol):
 
     def respond(self, data: bytes) -> Step:
         """The answer to a challenge came."""
+        ...
+
+
+@runtime_checkable
+class TokenMechanism(Mechanism, Protocol):
+    """One that asks for a token to be verified, and has something to say when it is refused."""
+
+    def denied(self, login: str, status: str, reason: str) -> Challenge:
+        """The token is refused: what to send before the failure, which is the answer to whatever comes then."""
         ...
 
 

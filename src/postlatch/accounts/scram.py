@@ -1,8 +1,8 @@
-"""SCRAM-SHA-256 (RFC 5802, RFC 7677) for the server, over ``scramp``, without channel binding.
+"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677) for the server, over ``scramp``.
 
-No ``-PLUS``: Python 3.11 cannot export keying material (``tls-exporter``, RFC 9266), and ``tls-unique`` is wrong under TLS 1.3.
-SMTP has no place for data beside success, so the server's signature is a last challenge that the client answers with nothing
-(RFC 4954 section 4).
+The binding is ``tls-server-end-point`` (RFC 5929 section 4) alone: Python 3.11 cannot export keying material
+(``tls-exporter``, RFC 9266), and ``tls-unique`` is wrong under TLS 1.3. SMTP has no place for data
+beside success, so the server's signature is a last challenge that the client answers with nothing (RFC 4954 section 4).
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from postlatch.accounts.passwords import ScramVerifier
 from postlatch.accounts.sasl import Challenge, Failure, Step, Success, decoded, malformed
 
 NAME = "SCRAM-SHA-256"
+PLUS = "SCRAM-SHA-256-PLUS"
+BINDING = "tls-server-end-point"
 
 # Errors of a client that speaks SCRAM well but may not come in; all others are faults of form.
 _DENIALS = {
     ServerError.INVALID_PROOF: "the proof is wrong",
     ServerError.CHANNEL_BINDINGS_DONT_MATCH: "the channel binding does not match",
     ServerError.CHANNEL_BINDING_NOT_SUPPORTED: "it demanded channel binding",
-    ServerError.UNSUPPORTED_CHANNEL_BINDING_TYPE: "it demanded channel binding",
+    ServerError.UNSUPPORTED_CHANNEL_BINDING_TYPE: "it demanded channel binding of another type",
+    ServerError.SERVER_DOES_SUPPORT_CHANNEL_BINDING: "it did not see that channel binding is offered",
 }
 
 
@@ -40,11 +43,17 @@ Lookup = Callable[[str], Found]  # by login_key; never fails
 
 
 class ScramSha256:
-    """One exchange. ``nonce`` is the server's part: printable ASCII without comma, unpredictable, never used before."""
+    """One exchange. ``nonce`` is the server's part: printable ASCII without comma, unpredictable, never used before.
 
-    def __init__(self, lookup: Lookup, nonce: str) -> None:
+    ``binding`` is the connection's, if ``-PLUS`` is offered on it; the client of the plain mechanism must then not claim that
+    it was not (RFC 5802 section 6: somebody between us has cut it out). ``plus``: the client chose ``-PLUS``.
+    """
+
+    def __init__(self, lookup: Lookup, nonce: str, binding: bytes | None = None, *, plus: bool = False) -> None:
         self._lookup = lookup
-        self._server = ScramMechanism(NAME).make_server(self._find, s_nonce=nonce)
+        self._plus = plus
+        bound = None if binding is None else (BINDING, binding)
+        self._server = ScramMechanism(PLUS if plus else NAME).make_server(self._find, channel_binding=bound, s_nonce=nonce)
         self._next: Callable[[str], Step] = self._client_first
         self._login = ""
         self._found: Found | None = None
@@ -75,7 +84,9 @@ class ScramSha256:
 
     def _client_first(self, message: str) -> Step:
         flag, _, rest = message.partition(",")
-        if flag in {"n", "y"} and rest.startswith("a="):
+        if flag.startswith("p=") and not self._plus:  # scramp would let it change to the other mechanism
+            return Failure("", malformed=False, reason="it demanded channel binding")
+        if flag[:2] in {"n", "y", "p="} and rest.startswith("a="):
             # scramp knows no authorization identity; that of another must be a denial, and nobody needs to name their own.
             return Failure("", malformed=False, reason="it named an authorization identity")
         self._server.set_client_first(message)

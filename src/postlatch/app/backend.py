@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ class LocalBackend:
             if command == "check":
                 from postlatch.app.check import check  # noqa: PLC0415
 
-                return check(config)
+                return check(config, arguments)
             if command == "restore":
                 from postlatch.app.restoring import restore  # noqa: PLC0415
 
@@ -41,10 +42,18 @@ class LocalBackend:
                 from postlatch.app.salvaging import salvage  # noqa: PLC0415
 
                 return salvage(_settings(config), arguments)
+            if command == "reputation":
+                from postlatch.app.reputation import reputation  # noqa: PLC0415
+
+                return reputation(config, arguments)
             if command in {"spf", "verify"}:
                 from postlatch.app import senders  # noqa: PLC0415
 
                 return (senders.spf if command == "spf" else senders.verify)(config, arguments)
+            if command in {"ban.import", "ban.export", "firewall.rules", "firewall.status"}:
+                from postlatch.app.guarding import call_guard  # noqa: PLC0415
+
+                return call_guard(command, arguments, lambda name, given: _ask(config, name, given), lambda: _settings(config))
             return _ask(config, command, arguments)
         except SettingsError as error:
             return _unusable(error)
@@ -63,7 +72,11 @@ class LocalBackend:
         return follow(ask, arguments) if command == "journal.tail" else export(ask, arguments)
 
     def run(self, command: str, arguments: dict[str, Any], config: Path | None) -> int:
-        """``serve`` and ``demo``: take over this process until it ends."""
+        """``serve``, ``demo`` and ``firewall run``: take over this process until it ends."""
+        if command == "firewall.run":
+            from postlatch.app.guarding import run_firewall  # noqa: PLC0415
+
+            return run_firewall(lambda: _settings(config))
         if command == "demo":
             from postlatch.app.demo.run import run as run_demo  # noqa: PLC0415
 
@@ -78,7 +91,8 @@ def _unusable(error: SettingsError) -> Answer:
 
 
 def _settings(config: Path | None) -> Settings:
-    from postlatch.settings.load import choose_path, load  # noqa: PLC0415
+    from postlatch.settings.load import load  # noqa: PLC0415
+    from postlatch.settings.place import choose_path  # noqa: PLC0415
 
     return load(choose_path(config, os.environ))
 
@@ -86,15 +100,11 @@ def _settings(config: Path | None) -> Settings:
 def _ask(config: Path | None, command: str, arguments: dict[str, Any]) -> Answer:
     """The relay if it runs, else the database under the same lock. SettingsError if the file does not say where they are."""
     from postlatch.app import control  # noqa: PLC0415
-    from postlatch.settings.problem import SettingsError  # noqa: PLC0415
 
-    try:
-        settings = _settings(config)
-    except SettingsError:
-        # A relay goes on with what it read while somebody edits the file, and so must what stops an account or a right.
-        if (answer := _ask_serving(config, command, arguments)) is not None:
-            return answer
-        raise
+    # First the relay: it goes on with what it read while somebody edits the file, and so must what stops an account or a right.
+    if (answer := _ask_serving(config, command, arguments)) is not None:
+        return answer
+    settings = _settings(config)
     try:
         return control.call(settings.data_dir, command, arguments)
     except control.NotServing as error:
@@ -104,16 +114,23 @@ def _ask(config: Path | None, command: str, arguments: dict[str, Any]) -> Answer
 
 
 def _ask_serving(config: Path | None, command: str, arguments: dict[str, Any]) -> Answer | None:
-    """The answer of a relay that serves the data directory which a broken file names; None if there is none."""
+    """The answer of a relay that serves the data directory which the file names, right or not; None if there is none."""
     from postlatch.app import control  # noqa: PLC0415
-    from postlatch.settings.load import choose_path  # noqa: PLC0415
+    from postlatch.settings.place import choose_path  # noqa: PLC0415
 
     path = choose_path(config, os.environ)
     try:
-        named = re.search(
-            r"""^[ \t]*data_dir[ \t]*=[ \t]*["']([^"'\0\n]+)["']""", path.read_text("utf-8", "replace"), re.MULTILINE
-        )
-        directory = path.absolute().parent / (named[1] if named else "data")
+        directory = path.absolute().parent / _data_directory(path.read_text("utf-8", "replace"))
         return control.call(directory, command, arguments)
     except (OSError, control.NotServing):
         return None
+
+
+def _data_directory(text: str) -> str:
+    """What a configuration says of it, also one that is no TOML any more."""
+    try:
+        named = tomllib.loads(text).get("data_dir", "data")
+    except ValueError:
+        found = re.search(r"""^[ \t]*data_dir[ \t]*=[ \t]*["']([^"'\0\n]+)["']""", text, re.MULTILINE)
+        named = found[1] if found else "data"
+    return named if isinstance(named, str) and "\0" not in named else "data"

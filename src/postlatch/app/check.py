@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from postlatch.accounts.book import AccountBook
+from postlatch.app import masks
 from postlatch.app.answer import BAD_NEWS, GOOD, UNUSABLE, Answer, CommandError
 from postlatch.app.clock import SystemClock
 from postlatch.app.policy import Judgement, PolicyHolder
 from postlatch.app.privileges import UserError, find_user
+from postlatch.app.proofs import broken_keys
+from postlatch.app.selftest import self_test, verdict_is_good
 from postlatch.app.world import suspended_rights
 from postlatch.server.tls import CertificateError, make_context
-from postlatch.settings.load import choose_path, load
+from postlatch.settings.load import load
+from postlatch.settings.place import choose_path
 from postlatch.settings.problem import Problem, SettingsError
 from postlatch.settings.readiness import unreachable
 from postlatch.settings.tree import Settings
-from postlatch.store import rights
+from postlatch.store import delegations, rights
 from postlatch.store.database import StoreError, examine, open_reader
 
 
-def check(config: Path | None) -> Answer:
-    """The answer of ``postlatch check``."""
+def check(config: Path | None, arguments: Mapping[str, Any]) -> Answer:
+    """The answer of ``postlatch check``; with ``self_test``, whether clients of the running relay have their own addresses."""
+    answer = _checked(config)
+    if not arguments.get("self_test"):
+        return answer
+    try:
+        rows = self_test(load(choose_path(config, os.environ)), arguments.get("targets") or (), arguments.get("wait") or 0)
+    except SettingsError:
+        return answer
+    except CommandError as error:
+        return Answer(error.status, answer.data, str(error))
+    status = answer.status if verdict_is_good(rows) else max(answer.status, BAD_NEWS)
+    return Answer(status, {**answer.data, "self_test": rows})
+
+
+def _checked(config: Path | None) -> Answer:
     try:
         settings = load(choose_path(config, os.environ))
     except SettingsError as error:
@@ -45,9 +63,11 @@ def unusable(settings: Settings) -> list[Problem]:
     problems = list(unreachable(settings))
     if settings.tls is not None and not any(problem.key.startswith("tls") for problem in problems):
         try:
-            make_context(settings.tls.certificate, settings.tls.key)
+            make_context(settings.tls.certificate, settings.tls.key, settings.tls.client_ca)
         except CertificateError as error:
             problems.append(settings.problem("tls.certificate", str(error)))
+    if (broken := broken_keys(settings)) is not None:
+        problems.append(broken)
     if settings.user is not None:
         try:
             find_user(settings.user)
@@ -66,6 +86,8 @@ def judge_settings(settings: Settings) -> Judgement:
             book.load(connection)
             holder.stored = rights.load(connection)
             holder.suspended = suspended_rights(connection)
+            holder.masks = masks.load(connection)
+            holder.delegations = delegations.load(connection)
     return holder.judge(holder.candidate())
 
 
@@ -76,6 +98,7 @@ def _answer(problems: Sequence[Problem], counterexamples: Sequence[str], classes
         "classes": classes,
         "counterexamples": list(counterexamples),
         "errors": [problem.as_json() for problem in problems],
+        "self_test": [],
     }
     if any(not problem.danger for problem in problems):
         return Answer(UNUSABLE, data)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 from postlatch.app.interfaces import local_addresses
+from postlatch.app.limit_tables import limit_table
+from postlatch.app.local import local_listener, submission_rules
 from postlatch.delivery.config import DeliveryConfig, Route, parse_route
 from postlatch.delivery.contract import TlsPolicy
 from postlatch.delivery.guard import OwnAddresses
 from postlatch.delivery.pace import Bounds
 from postlatch.delivery.schedule import RetryPolicy
-from postlatch.limits.limit import Limit, parse_limit
+from postlatch.limits.limit import parse_limit
 from postlatch.model.address import Address, parse_address
 from postlatch.model.envelope import IPAddress
 from postlatch.policy.dmarc import DmarcRules, Override
+from postlatch.policy.reputation import ReputationRules
+from postlatch.policy.sending import Delegation
 from postlatch.policy.snapshot import Account, Listener, LocalDomain, RelayDomain, Right, Snapshot
-from postlatch.server.services import LimitRules, SessionLimits
+from postlatch.server.limit_rules import LimitRules, WarmUp
+from postlatch.server.services import SessionLimits
 from postlatch.settings.tree import DestinationSettings, DomainSettings, RightSettings, Settings
 
 
@@ -28,14 +34,22 @@ def end_of(day: date) -> float:
 
 
 def snapshot(
-    settings: Settings, rights: Iterable[Right], accounts: Mapping[str, Account], version: int, suspended: frozenset[str]
+    settings: Settings,
+    rights: Iterable[Right],
+    accounts: Mapping[str, Account],
+    version: int,
+    suspended: frozenset[str],
+    delegations: Iterable[Delegation] = (),
 ) -> Snapshot:
     """The policy. ``rights`` are those made by command; ``suspended`` names rights of either source that are suspended."""
     configured = [configured_right(right) for right in settings.rights]
     return Snapshot(
         version=version,
         hostname=settings.hostname,
-        listeners={x.name: Listener(x.name, x.role, tls=settings.tls is not None) for x in settings.listeners},
+        listeners={
+            **local_listener(settings),
+            **{x.name: Listener(x.name, x.role, tls=settings.tls is not None) for x in settings.listeners},
+        },
         local_domains={name: _local_domain(name, domain) for name, domain in settings.domains.items()},
         relay_domains={
             name: RelayDomain(name, _recipients(domain.recipients), domain.owner, end_of(domain.expires))
@@ -45,6 +59,9 @@ def snapshot(
         accounts=accounts,
         own_addresses=frozenset(_literal(address) for address in own_addresses(settings)),
         dmarc=_dmarc_rules(settings),
+        delegations=tuple(delegations),
+        submission=submission_rules(settings),
+        reputation=ReputationRules(settings.reputation.refuse if settings.reputation.check else None),
     )
 
 
@@ -70,26 +87,15 @@ def configured_right(right: RightSettings) -> Right:
         wide=right.wide,
         masked=right.masked,
         limits=right.limits.texts() if right.limits is not None else {},
+        fix=frozenset(right.fix),
+        rewrite_from=right.rewrite_from or "",
     )
 
 
 def _with_state(right: Right, suspended: frozenset[str]) -> Right:
     if right.name not in suspended:
         return right
-    return Right(
-        right.name,
-        right.networks,
-        right.listeners,
-        right.senders,
-        recipients=right.recipients,
-        owner=right.owner,
-        expires=right.expires,
-        wide=right.wide,
-        masked=right.masked,
-        source=right.source,
-        suspended=True,
-        limits=right.limits,
-    )
+    return replace(right, suspended=True)
 
 
 def _recipients(listed: tuple[str, ...] | str) -> frozenset[str] | None:
@@ -126,19 +132,20 @@ def session_limits(settings: Settings) -> SessionLimits:
 
 def limit_rules(settings: Settings, rights: Iterable[Right]) -> LimitRules:
     """The ``[limits.*]`` tables, and the rights that have limits of their own."""
-    own = {right.name: _parsed(right.limits) for right in rights if right.limits}
+    limits = settings.limits
     return LimitRules(
-        account=_parsed(settings.limits.account.texts()),
-        right=_parsed(settings.limits.right.texts()),
-        rights=own,
-        client=_parsed(settings.limits.client.texts()),
-        connections=settings.limits.client.connections,
-        network_connections=settings.limits.client.network_connections or 0,
+        account=limit_table(limits.account),
+        right=limit_table(limits.right),
+        rights={right.name: limit_table(limits.right, right.limits) for right in rights if right.limits},
+        client=limit_table(limits.client),
+        connections=limits.client.connections,
+        network_connections=limits.client.network_connections or 0,
+        credential=limit_table(limits.credential),
+        sender_domain=limit_table(limits.sender_domain),
+        network=limit_table(limits.network),
+        relay=limit_table(limits.relay),
+        warm_up=WarmUp(float(limits.account.warm_up or 0), limits.account.warm_up_share),
     )
-
-
-def _parsed(texts: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[Limit, ...]]:
-    return {kind: tuple(map(parse_limit, limits)) for kind, limits in texts.items()}
 
 
 def delivery_config(settings: Settings, bound: Iterable[tuple[IPAddress, int]]) -> DeliveryConfig:

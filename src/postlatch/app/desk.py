@@ -14,8 +14,8 @@ from typing import Any, cast
 from postlatch.app import control
 from postlatch.app.answer import UNUSABLE
 from postlatch.app.clock import SystemClock
-from postlatch.app.commands.status import resident_memory
 from postlatch.app.handover import Handover, received
+from postlatch.app.resident import resident_memory
 from postlatch.app.supervisor import until_orphaned
 from postlatch.journal.counters import Sample
 from postlatch.settings.load import load

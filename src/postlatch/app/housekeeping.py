@@ -13,13 +13,14 @@ from postlatch.app.attesting import Attesting
 from postlatch.app.certificate import expiry
 from postlatch.app.clock import JumpWatch
 from postlatch.app.dkim_watch import DkimWatch
+from postlatch.app.limit_watch import watch_limits
 from postlatch.journal.logs import flush_log
 from postlatch.journal.prune import prune
 from postlatch.model.events import Event
 from postlatch.server.tls import CertificateError
 from postlatch.spool.claims import purge
 from postlatch.spool.sweep import find_bodiless, hold_bodiless
-from postlatch.store import bans, counters, reports, rights
+from postlatch.store import counters, reports, rights
 from postlatch.store.database import rest, shrink
 from postlatch.store.inspection import inspect
 from postlatch.store.transaction import WriteFailed
@@ -53,12 +54,17 @@ class Housekeeping:
             (10.0, self._relay.dmarc_reports.flush),
             (10.0, self._relay.tls_reports.flush),
             (10.0, self.certificates),
+            (1.0, self._relay.reputation.flush),
+            (1.0, self._relay.reputation.look),
             (60.0, self.every_minute),
+            (10.0, self._relay.break_ins.every_ten_seconds),
+            (60.0, self._relay.break_ins.every_minute),
             (60.0, self._attesting.sign),
             (60.0, self._signing_keys.every_minute),
             (600.0, self._attesting.look),
             (3600.0, self.every_hour),
         ]
+        watch_limits(self._relay)
         async with asyncio.TaskGroup() as group:
             for seconds, action in paces:
                 group.create_task(self._repeat(seconds, action))
@@ -101,6 +107,8 @@ class Housekeeping:
             await self.flush_floods()
         await self._relay.dmarc_reports.flush()
         await self._relay.tls_reports.flush()
+        await self._relay.reputation.flush()
+        await self._relay.break_ins.every_ten_seconds()
         await self.save_counters()
 
     async def finished(self) -> None:
@@ -121,14 +129,21 @@ class Housekeeping:
         """Write what the limiter and the rights have counted since the last time."""
         world = self._world
         operations = []
-        if rows := world.limiter.dirty():
+        rows = world.limiter.dirty()
+        if rows:
             operations.append(counters.save(rows))
         used, self._relay.used_rights = self._relay.used_rights, {}
         if used:
             world.right_usage.update(used)
             operations.append(rights.record_usage(used))
-        if operations:
+        if not operations:
+            return
+        try:
             await world.submit(operations)
+        except Exception:
+            world.limiter.unsaved(rows, world.now())
+            raise
+        world.limiter.saved()
 
     async def certificates(self) -> None:
         """Take up renewed files; warn of what runs out."""
@@ -151,12 +166,11 @@ class Housekeeping:
                 self._relay.notices.alert(f"the certificate expires in {days} days", {"why": str(watched.certificate)})
 
     async def every_minute(self) -> None:
-        """Lapsed bans and empty counters; an idle WAL goes into the database's file."""
+        """Empty counters; an idle WAL goes into the database's file."""
         world, now = self._world, self._world.now()
         await asyncio.to_thread(rest, world.settings.database, now)
         gone = world.limiter.prune(now)
-        await world.submit([bans.prune(now), *([counters.delete(gone)] if gone else [])])
-        await world.reader.read(world.load_bans)
+        await world.submit([counters.delete(gone)] if gone else [])
 
     async def every_hour(self) -> None:
         """Old messages and journal segments; give free pages back."""
@@ -164,6 +178,7 @@ class Housekeeping:
         retention = world.settings.retention
         await self._until_done(purge(now - retention.queue, 1000), 0)
         await self._until_done(reports.prune(now - world.settings.reports.keep), 0)
+        await self._until_done(self._relay.reputation.pruning(), 0)
         while (step := await world.reader.read(lambda connection: prune(connection, now - retention.journal, now))) is not None:
             await world.submit([step.operation], *step.events)
             await asyncio.sleep(0.05)  # room for mail between the steps

@@ -18,6 +18,7 @@ from postlatch.model.clock import Clock
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.ids import format_id
 from postlatch.policy.snapshot import Snapshot
+from postlatch.senderauth.authres import vouched_for
 from postlatch.senderauth.reports import AggregateReport, ReportError, TlsReport, read_report
 from postlatch.settings.tree import Settings
 from postlatch.store import reports
@@ -37,6 +38,7 @@ class _Waiting(NamedTuple):
     message_id: int
     address: str
     body: bytes
+    author: str  # the domain that vouched for it, empty if nobody did
 
 
 class IncomingReports:
@@ -47,10 +49,12 @@ class IncomingReports:
         *,
         clock: Clock,
         snapshot: Callable[[], Snapshot],
+        authserv_id: Callable[[], str],
         submit: Submit,
         record: Callable[[Event], None],
         counters: Counters,
     ) -> None:
+        self._authserv_id = authserv_id
         self._clock = clock
         self._snapshot = snapshot
         self._submit = submit
@@ -62,14 +66,15 @@ class IncomingReports:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def offer(self, message_id: int, address: str, body: bytes | None) -> None:
-        """A message that was delivered to a report address; ``body`` None: it is too large to be one."""
+    def offer(self, message_id: int, address: str, body: bytes | None, own: bool) -> None:
+        """A message that was delivered to a report address; ``body`` None: it is too large to be one. ``own``: we made it."""
         if body is None:
             self._refuse(message_id, address, "unknown", "unreadable", _TOO_LARGE)
         elif len(self._waiting) >= MAX_WAITING or self._octets + len(body) > MAX_WAITING_OCTETS:
             self._refuse(message_id, address, "unknown", "busy", _BUSY)
         else:
-            self._waiting.append(_Waiting(message_id, address, body))
+            author = address.rpartition("@")[2] if own else vouched_for(body, self._authserv_id())
+            self._waiting.append(_Waiting(message_id, address, body, author))
             self._octets += len(body)
             self._idle.clear()
             self._offered.set()
@@ -104,7 +109,7 @@ class IncomingReports:
             self._refuse(one.message_id, one.address, "unknown", "unreadable", why)
             return
         for new in kept:
-            await self._keep(one, new)
+            await self._keep(one, new._replace(author=one.author))
 
     async def _keep(self, one: _Waiting, new: NewReport) -> None:
         if not is_ours(self._snapshot(), new.domain):
@@ -138,7 +143,14 @@ class IncomingReports:
 
 
 def _about(new: NewReport) -> dict[str, JsonValue]:
-    return {"kind": new.kind, "domain": new.domain, "reporter": new.reporter, "report_id": new.report_id}
+    return {
+        "kind": new.kind,
+        "domain": new.domain,
+        "reporter": new.reporter,
+        "report_id": new.report_id,
+        "verified": bool(new.author),
+        "from_domain": new.author,
+    }
 
 
 def report_addresses(settings: Settings) -> frozenset[str]:

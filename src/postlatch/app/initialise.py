@@ -10,7 +10,7 @@ from typing import Any
 from postlatch.app.answer import UNUSABLE, Answer, good
 from postlatch.app.certificate import write_self_signed
 from postlatch.app.clock import SystemClock
-from postlatch.app.commands import run_command
+from postlatch.app.commands.run import run_command
 from postlatch.app.world import open_world
 from postlatch.model.address import AddressError, parse_domain
 from postlatch.settings.load import load

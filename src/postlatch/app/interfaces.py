@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -16,6 +17,8 @@ _SIOCGIFADDR = 0x8915  # linux/sockios.h
 _INTERFACES = Path("/sys/class/net")
 _INET6 = Path("/proc/net/if_inet6")
 _ROUTES = Path("/proc/net/fib_trie")
+_ROUTE4 = Path("/proc/net/route")
+_ROUTE6 = Path("/proc/net/ipv6_route")
 
 
 def addresses_by_interface() -> dict[str, list[IPAddress]]:
@@ -46,6 +49,22 @@ def _local_routes() -> Iterator[IPAddress]:
             leaf = line.rpartition("|-- ")[2] if "|-- " in line else leaf
             if line.split() == ["/32", "host", "LOCAL"]:
                 yield IPv4Address(leaf)
+
+
+def default_gateways() -> frozenset[IPAddress]:
+    """The routers of this machine; in a container, the bridge of its engine."""
+    found: set[IPAddress] = set()
+    with contextlib.suppress(OSError, ValueError):
+        for line in _ROUTE4.read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[1] == fields[7] == "00000000" and fields[2] != "00000000":
+                found.add(IPv4Address(int(fields[2], 16).to_bytes(4, sys.byteorder)))
+    with contextlib.suppress(OSError, ValueError):
+        for line in _ROUTE6.read_text().splitlines():
+            fields = line.split()
+            if fields[0] == "0" * 32 and fields[1] == "00":
+                found.add(IPv6Address(int(fields[4], 16)))
+    return frozenset(address for address in found if not address.is_unspecified)
 
 
 def container_gateways() -> frozenset[IPAddress]:

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from postlatch.app.answer import UNUSABLE, Answer
-from postlatch.app.commands import run_command
+from postlatch.app.commands.run import run_command
 from postlatch.app.policy import PolicyRefused
 from postlatch.app.privileges import UserError, drop, find_user, own_directory
 from postlatch.app.world import open_world
@@ -57,6 +57,7 @@ def _harmless(command: str) -> bool:
     """Commands that look, or that only take rights away, must work on a configuration that may not serve."""
     looks = {"rights", "decide", "queue.list", "queue.show", "queue.counts", "backup", "right.list", "account.list", "ban.list"}
     looks |= {"destination.list", "dns", "dkim.list", "reports"}
-    takes_away = {"right.revoke", "account.suspend", "account.delete", "queue.hold", "queue.delete", "ban.add"}
+    looks.add("ban.export")
+    takes_away = {"right.revoke", "account.suspend", "account.delete", "queue.hold", "queue.delete", "ban.add", "ban.import"}
     takes_away.add("destination.pause")
     return command in looks | takes_away or command.startswith("journal.")

@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from publicsuffixlist import PublicSuffixList
-
 from postlatch.accounts.book import AccountBook
 from postlatch.app import compose, rights
 from postlatch.app.interfaces import container_gateways
+from postlatch.app.masks import Mask
+from postlatch.app.masks import suspended as masked_rights
+from postlatch.app.public_suffix import is_public_suffix
 from postlatch.model.address import parse_address
 from postlatch.model.clock import Clock
 from postlatch.model.envelope import Destination
 from postlatch.policy.danger import Danger, DangerContext, dangers
 from postlatch.policy.prove import examine
+from postlatch.policy.sending import Delegation
 from postlatch.policy.snapshot import Account, Right, Snapshot
 from postlatch.settings.problem import Problem
 from postlatch.settings.tree import Settings
@@ -67,6 +69,8 @@ class PolicyHolder:
     clock: Clock
     stored: list[StoredRight] = field(default_factory=list)
     suspended: frozenset[str] = frozenset()
+    masks: tuple[Mask, ...] = ()
+    delegations: Sequence[Delegation] = ()
     proved_at: float = 0.0
     listeners: list[Callable[[Snapshot], None]] = field(default_factory=list)
     _version: int = 0
@@ -90,16 +94,21 @@ class PolicyHolder:
         stored: Iterable[StoredRight] | None = None,
         extra: Sequence[Right] = (),
         suspended: frozenset[str] | None = None,
+        masks: tuple[Mask, ...] | None = None,
         accounts: Mapping[str, Account] | None = None,
+        delegations: Sequence[Delegation] | None = None,
     ) -> Snapshot:
         """A snapshot as it would be with these changes."""
         commanded = [rights.decode(row) for row in (self.stored if stored is None else stored)]
+        configured = [compose.configured_right(right) for right in (settings or self.settings).rights]
+        masked = masked_rights(self.masks if masks is None else masks, [*configured, *commanded, *extra])
         return compose.snapshot(
             settings or self.settings,
             [*commanded, *extra],
             self.book.policy_accounts() if accounts is None else accounts,
             self._version + 1,
-            self.suspended if suspended is None else suspended,
+            (self.suspended if suspended is None else suspended) | masked,
+            self.delegations if delegations is None else delegations,
         )
 
     def judge(self, snapshot: Snapshot, settings: Settings | None = None) -> Judgement:
@@ -162,7 +171,6 @@ def _problem(settings: Settings, danger: Danger) -> Problem:
 
 
 def _context(settings: Settings, now: float) -> DangerContext:
-    suffixes = PublicSuffixList()
     return DangerContext(
         now=now,
         tls_certificate=settings.tls is not None,
@@ -173,5 +181,5 @@ def _context(settings: Settings, now: float) -> DangerContext:
         alert_recipients=tuple(parse_address(text, smtputf8=True) for text in settings.alerts.to),
         domain_names=(*(domain.raw_name for domain in settings.domains.values()), *settings.relay_domains),
         container_gateways=container_gateways(),
-        is_public_suffix=lambda domain: bool(suffixes.publicsuffix(domain) == domain),
+        is_public_suffix=is_public_suffix,
     )

@@ -16,12 +16,13 @@ from typing import Any
 
 import uvloop
 
-from postlatch.accounts.authenticator import MECHANISMS
+from postlatch.accounts.mechanisms import MECHANISMS
 from postlatch.app import compose
 from postlatch.app.answer import BAD_NEWS, UNUSABLE, Answer, CommandError
+from postlatch.app.break_ins import BreakIns
 from postlatch.app.clock import JUMP, SystemClock
-from postlatch.app.commands import run_command
 from postlatch.app.commands.destination import load_pauses
+from postlatch.app.commands.run import run_command
 from postlatch.app.control import serve_control
 from postlatch.app.disk import DiskSpace
 from postlatch.app.dmarc_reports import REPORT_HOURS, dmarc_reports_of
@@ -29,14 +30,17 @@ from postlatch.app.handover import Handover, received
 from postlatch.app.housekeeping import Housekeeping
 from postlatch.app.incoming_reports import IncomingReports, report_addresses
 from postlatch.app.machine import make_load
+from postlatch.app.masking import Masking
 from postlatch.app.notices import Notices
 from postlatch.app.operator import act_as
 from postlatch.app.policy import PolicyRefused
 from postlatch.app.privileges import raise_file_limit
-from postlatch.app.probe import ProbeResult, probe
+from postlatch.app.probe import ProbeResult, probe_all
+from postlatch.app.proofs import make_proofs
 from postlatch.app.recheck import reason_to_hold
 from postlatch.app.reloading import below, read_certificate, take_up
 from postlatch.app.report_tap import ReportTap
+from postlatch.app.reputation import Reputation
 from postlatch.app.senders import make_senders
 from postlatch.app.signing import make_keys, make_signing
 from postlatch.app.supervisor import until_orphaned
@@ -93,6 +97,7 @@ class Relay:
         self.resolver = _resolver(world)
         self.dice = random.Random(secrets.randbits(64))  # noqa: S311  (spreads retries; guards nothing)
         self.notices = self._notices()
+        self.break_ins = BreakIns(world, self)
         self._make_reports()
         config = compose.delivery_config(world.settings, bound)
         self.pool = SessionPool(world.settings.hostname, world.clock, connect_directly, tls_seen=self.tls_reports.note)
@@ -101,6 +106,8 @@ class Relay:
         self.dkim = make_keys(world, self.resolver, self.signing)
         self.dispatcher = self._dispatcher(config)
         self.services = self._services()
+        self.reputation = Reputation(self)
+        self.masking = Masking(self)
         self.server = SmtpServer(self.services, self.ports)
         world.policy.listeners.append(self._policy_installed)
         world.relay = self
@@ -126,6 +133,7 @@ class Relay:
         self.reports = IncomingReports(
             clock=world.clock,
             snapshot=lambda: world.policy.snapshot,
+            authserv_id=lambda: world.settings.authentication.authserv_id or world.settings.hostname,
             submit=self.submit,
             record=self.record,
             counters=world.counters,
@@ -171,16 +179,19 @@ class Relay:
             store_healthy=lambda: world.writer.healthy,
             free_space=self.disk.has_room,
             refusals=Refusals(),
+            attempts=self.break_ins.attempts,
             load=make_load(self.settings),
+            proofs=make_proofs(self.settings, self.resolver, world.clock),
             senders=make_senders(self.settings, self.resolver, world.clock),
             noted=self._noted,
         )
 
     def _port(self, name: str, role: Role) -> ListenerPort:
-        context = self.certificate.context if self.certificate is not None else None
         submission = role in {Role.SUBMISSION, Role.SUBMISSIONS}
+        context = None if self.certificate is None else self.certificate.for_clients(logging_in=submission)
         mechanisms = MECHANISMS if submission else ()
-        return ListenerPort(name, role, context, implicit_tls=role is Role.SUBMISSIONS, mechanisms=mechanisms)
+        proxies = next(x.proxies for x in self.settings.listeners if x.name == name)
+        return ListenerPort(name, role, context, role is Role.SUBMISSIONS, mechanisms, proxies)
 
     def record(self, event: Event) -> None:
         """An event into the journal and the log."""
@@ -194,6 +205,7 @@ class Relay:
         return self.world.writer.submit(operations, events)
 
     def _log(self, event: Event) -> None:
+        self.break_ins.hear(event)
         if event.name not in self.silent:
             log_event(event)
         if event.name.startswith("delivery."):
@@ -236,7 +248,7 @@ class Relay:
         await self.server.start(self.sockets)
         delivery = asyncio.create_task(self.dispatcher.run())
         housekeeping = asyncio.create_task(Housekeeping(self).run())
-        probing = asyncio.create_task(self._probe())
+        probing = asyncio.create_task(probe_all(self))
         reading = asyncio.create_task(self.reports.work())
         self.handover.say_ready()
         await self.stopping.wait()
@@ -269,6 +281,7 @@ class Relay:
         self._policy_installed(world.policy.snapshot)
         await load_pauses(world)
         await self.dkim.load()
+        await self.reputation.load()
         if report.held:
             self.notices.alert(f"{len(report.held)} messages are held: their bodies are missing from the disk")
 
@@ -279,20 +292,8 @@ class Relay:
         if behind > JUMP:
             self.record(Event("clock.jumped", self.world.now(), {"seconds": -round(behind, 1), "why": "before this start"}))
 
-    async def _probe(self) -> None:
-        for listener in self.settings.listeners:
-            for sock in self.sockets[listener.name]:
-                port = self.ports[listener.name]
-                result = await asyncio.to_thread(
-                    probe,
-                    listener.name,
-                    bound_address(sock),
-                    implicit_tls=port.implicit_tls,
-                    starttls=port.tls is not None and not port.implicit_tls,
-                )
-                self._judge_probe(result)
-
-    def _judge_probe(self, result: ProbeResult) -> None:
+    def judge_probe(self, result: ProbeResult) -> None:
+        """What a self-probe found, for the journal; an open listener is an alert."""
         trusted = self.world.policy.snapshot.rights_of(result.listener, ip_address("127.0.0.1"))
         if result.result == "open" and trusted:
             # The probe comes from this machine, and somebody has accepted in writing that this machine may relay.

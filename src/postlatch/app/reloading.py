@@ -10,6 +10,7 @@ from postlatch.app.check import unusable
 from postlatch.app.incoming_reports import report_addresses
 from postlatch.app.machine import caps, overload_rules
 from postlatch.app.policy import PolicyRefused
+from postlatch.app.proofs import make_proofs
 from postlatch.app.senders import make_senders
 from postlatch.journal.logs import LEVELS
 from postlatch.model.events import EVENTS
@@ -43,6 +44,9 @@ async def take_up(relay: Relay) -> None:
         relay.certificate.replace(certificate)
     relay.services.session = compose.session_limits(settings)
     relay.services.senders = make_senders(settings, relay.resolver, relay.world.clock)
+    relay.services.proofs = make_proofs(settings, relay.resolver, relay.world.clock)
+    relay.break_ins.reload()
+    relay.reputation.configure(settings)
     relay.services.load.configure(overload_rules(settings), caps(settings))
     relay.disk.configure(settings)
     relay.report_addresses = report_addresses(settings)
@@ -72,4 +76,5 @@ def changed_without_restart(old: Settings, new: Settings) -> str | None:
 
 
 def read_certificate(settings: Settings) -> WatchedCertificate | None:
-    return WatchedCertificate.load(settings.tls.certificate, settings.tls.key) if settings.tls is not None else None
+    tls = settings.tls
+    return WatchedCertificate.load(tls.certificate, tls.key, tls.client_ca) if tls is not None else None

@@ -18,14 +18,14 @@ MAX_OCTETS: Final = 10 * 1024 * 1024  # of one body
 MAX_KEPT: Final = 32 * 1024 * 1024  # octets of all that are being delivered
 _KINDS: Final = frozenset({"", "dmarc_report", "tls_report"})  # of mail of our own, only what is a report
 
-Found = Callable[[int, str, bytes | None], None]
+Found = Callable[[int, str, bytes | None, bool], None]
 
 
 class ReportTap:
     """A `SpoolPort` over another one.
 
-    ``watched`` gives the keys of the report addresses of now. ``found`` gets the message's id, the address and the body, which
-    is None if it is too large.
+    ``watched`` gives the keys of the report addresses of now. ``found`` gets the message's id, the address, the body, which is
+    None if it is too large, and whether it is mail of our own.
     """
 
     def __init__(self, spool: SpoolPort, watched: Callable[[], frozenset[str]], found: Found) -> None:
@@ -75,7 +75,7 @@ class ReportTap:
         kept = self._kept[claim.message.message_id]
         self._forget(claim.message.message_id)
         if address:
-            self._found(claim.message.message_id, address, kept)
+            self._found(claim.message.message_id, address, kept, bool(claim.message.kind))
 
     def _forget(self, message_id: int) -> None:
         self._octets -= len(self._kept.pop(message_id, None) or b"")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from postlatch.app.answer import CommandError
 from postlatch.app.compose import configured_right
 from postlatch.policy.snapshot import Right
-from postlatch.settings import SettingsError, check_right
+from postlatch.settings.load import check_right
+from postlatch.settings.problem import SettingsError
 from postlatch.store.rights import StoredRight
 
-FIELDS = ("name", "networks", "listeners", "senders", "recipients", "owner", "expires", "limits", "wide", "masked")
+FIELDS = ("name", "networks", "listeners", "senders", "recipients", "owner", "expires", "limits", "wide", "masked", "fix", "rewrite_from")
 
 
 def checked(values: dict[str, Any]) -> Right:
@@ -30,20 +32,7 @@ def checked(values: dict[str, Any]) -> Right:
         raise CommandError(
             "; ".join(f"{problem.key}: {problem.message}" for problem in error.problems), error.exit_status
         ) from None
-    right = configured_right(settings)
-    return Right(
-        right.name,
-        right.networks,
-        right.listeners,
-        right.senders,
-        recipients=right.recipients,
-        owner=right.owner,
-        expires=right.expires,
-        wide=right.wide,
-        masked=right.masked,
-        source="command",
-        limits=right.limits,
-    )
+    return replace(configured_right(settings), source="command")
 
 
 def encode(values: dict[str, Any]) -> str:

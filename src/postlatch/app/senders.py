@@ -23,7 +23,8 @@ from postlatch.senderauth.results import Authentication, Result, SpfResult
 from postlatch.senderauth.spf.verify import check_spf
 from postlatch.server.headers import HeaderCollector, read_facts
 from postlatch.server.senders import Senders, author_domain
-from postlatch.settings.load import choose_path, load
+from postlatch.settings.load import load
+from postlatch.settings.place import choose_path
 from postlatch.settings.problem import SettingsError
 from postlatch.settings.tree import Settings
 from postlatch.testing.dns import FakeResolver
@@ -65,9 +66,9 @@ def spf(config: Path | None, arguments: dict[str, Any]) -> Answer:
 
 
 async def _spf(config: Path | None, arguments: dict[str, Any]) -> SpfResult:
-    clock, settings = SystemClock(), _settings(config)
+    clock, settings = SystemClock(), chosen_settings(config)
     return await check_spf(
-        _resolver(arguments, settings, clock),
+        chosen_resolver(arguments, settings, clock),
         client=unmapped(ip_address(arguments["client"])),
         helo=arguments["helo"],
         sender=_sender(arguments["mail_from"]),
@@ -88,10 +89,10 @@ def verify(config: Path | None, arguments: dict[str, Any]) -> Answer:
 
 
 async def _verify(config: Path | None, arguments: dict[str, Any]) -> tuple[Authentication, str]:
-    clock, settings = SystemClock(), _settings(config)
+    clock, settings = SystemClock(), chosen_settings(config)
     receiver = settings.hostname if settings is not None else "localhost"
     check = MessageCheck(
-        _resolver(arguments, settings, clock),
+        chosen_resolver(arguments, settings, clock),
         client=unmapped(ip_address(arguments["client"])),
         helo=arguments["helo"],
         sender=_sender(arguments["mail_from"]),
@@ -121,7 +122,7 @@ def _read(path: Path, check: MessageCheck) -> None:
             check.feed(piece.replace(b"\n", b"\r\n") if bare else piece)
 
 
-def _settings(config: Path | None) -> Settings | None:
+def chosen_settings(config: Path | None) -> Settings | None:
     """The configuration where there is one: it knows our name and our resolvers. One that was named must be readable."""
     try:
         return load(choose_path(config, os.environ))
@@ -131,7 +132,7 @@ def _settings(config: Path | None) -> Settings | None:
         return None
 
 
-def _resolver(arguments: dict[str, Any], settings: Settings | None, clock: Clock) -> Resolver:
+def chosen_resolver(arguments: dict[str, Any], settings: Settings | None, clock: Clock) -> Resolver:
     if arguments.get("zone"):
         return FakeResolver.from_file(Path(arguments["zone"]))
     servers = settings.outbound.resolver if settings is not None else ()

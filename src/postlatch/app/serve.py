@@ -13,7 +13,8 @@ from postlatch.app.check import check, judge_settings, unusable
 from postlatch.app.privileges import UserError, drop, find_user, own_directory
 from postlatch.app.supervisor import Supervisor
 from postlatch.server.listeners import BindError, bind, bound_address
-from postlatch.settings.load import choose_path, load
+from postlatch.settings.load import load
+from postlatch.settings.place import choose_path
 from postlatch.settings.problem import SettingsError
 from postlatch.settings.tree import Settings
 from postlatch.store.database import StoreError
@@ -69,7 +70,7 @@ def _become(settings: Settings, owner: tuple[int, int] | None) -> None:
 
 def _refusal(path: Path) -> int | None:
     """The exit status if this must not start, with every reason told. What has only lapsed is told, and stops nothing."""
-    answer = check(path)
+    answer = check(path, {})
     data = answer.data
     for sentence in data["counterexamples"]:
         _say(f"not closed: {sentence}")

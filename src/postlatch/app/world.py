@@ -7,7 +7,6 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from postlatch.accounts.authenticator import Authenticator, AuthSettings
 from postlatch.accounts.book import AccountBook
 from postlatch.accounts.known import KnownRecipients
 from postlatch.accounts.passwords import HashSettings
+from postlatch.app import masks
+from postlatch.app.ban_book import BanBook
 from postlatch.app.clock import SystemClock
 from postlatch.app.policy import PolicyHolder
 from postlatch.journal.counters import Counters
@@ -26,7 +27,7 @@ from postlatch.model.ids import IdSource
 from postlatch.server.bans import BanList
 from postlatch.settings.tree import Settings
 from postlatch.spool.spool import Spool
-from postlatch.store import bans, counters, meta, rights
+from postlatch.store import counters, delegations, meta, rights
 from postlatch.store.database import open_database
 from postlatch.store.reader import Reader
 from postlatch.store.writer import Writer
@@ -48,11 +49,12 @@ class World:
     known: KnownRecipients
     spool: Spool
     limiter: Limiter
-    bans: BanList
+    ban_book: BanBook
     policy: PolicyHolder
     run: meta.Run
     relay: Any = None
     right_usage: dict[str, float] = field(default_factory=dict)
+    lost_counts: list[str] = field(default_factory=list)  # keys of the limiter whose rows could not be read
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while the policy changes
 
     def now(self) -> float:
@@ -65,10 +67,10 @@ class World:
             return list(await self.relay.submit(operations, events))
         return await self.writer.submit(operations, events)
 
-    def load_bans(self, connection: sqlite3.Connection) -> None:
-        """Take up the bans of the database."""
-        found = bans.load(connection)
-        self.bans.replace((ip_network(ban.network), ban.until if ban.until is not None else float("inf")) for ban in found)
+    @property
+    def bans(self) -> BanList:
+        """The bans in force."""
+        return self.ban_book.bans
 
     async def close(self) -> None:
         """Write all that was submitted and close the database."""
@@ -121,13 +123,15 @@ async def open_world(settings: Settings, *, serving: bool, on_store_change: Any 
         known=KnownRecipients(reader.read, secret),
         spool=Spool(bodies_of(settings), policy.classify, ids, run.epoch, now=clock.now, reader=reader),
         limiter=Limiter(),
-        bans=BanList(),
+        ban_book=BanBook(settings, book, clock),
         policy=policy,
         run=run,
         right_usage=await reader.read(rights.load_usage),
     )
-    world.limiter.load(await reader.read(counters.load), clock.now())
-    await reader.read(world.load_bans)
+    policy.masks = await reader.read(masks.load)
+    policy.delegations = await reader.read(delegations.load)
+    world.lost_counts = world.limiter.load(await reader.read(counters.load), clock.now())
+    await reader.read(world.ban_book.load)
     return world
 
 

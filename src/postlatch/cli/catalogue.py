@@ -8,24 +8,30 @@ repeated one is a list of texts.
 from __future__ import annotations
 
 from postlatch.cli.command import Argument, Command, Kind, Way
+from postlatch.cli.guarding import GUARD_ROWS, GUARDING
+from postlatch.cli.limiting import LIMIT_ROWS, LIMITING
 from postlatch.cli.senders import SENDER_ROWS, SENDERS
+from postlatch.cli.strangers import GREYLIST, REPUTATION, STRANGER_ROWS
 
 GROUPS = {
     "account": "Who may log in and send.",
     "right": "Machines that may relay by their address.",
+    "limits": "How much of what they may somebody has used.",
     "destination": "Where mail is sent: how it goes there, and pauses by hand.",
     "queue": "Mail that waits, was held, or was delivered lately.",
     "journal": "What happened: append-only, chained, searchable.",
     "ban": "Addresses that may not connect.",
+    "firewall": "Bans in nftables, and rules for the ports.",
     "dkim": "Keys that sign the mail of our domains.",
+    "greylist": "Strangers who were asked to come back.",
 }
 
 # The order of the sections is that of ``postlatch --help``.
 SECTIONS = {
     "Begin": ("init", "check", "serve", "demo"),
-    "Who may relay": ("rights", "decide", "account", "right"),
-    "Who really sent it": ("verify", "spf", "dkim", "dns", "reports"),
-    "Run": ("queue", "destination", "journal", "ban", "backup", "restore", "salvage"),
+    "Who may relay": ("rights", "decide", "account", "right", "limits"),
+    "Who really sent it": ("verify", "spf", "reputation", "dkim", "dns", "reports"),
+    "Run": ("queue", "destination", "journal", "greylist", "ban", "firewall", "backup", "restore", "salvage"),
 }
 
 STATES = ("queued", "deferred", "active", "held", "delivered", "bounced", "deleted")
@@ -52,8 +58,12 @@ ROWS = {
         *("destination", "state", "waiting", "active", "concurrency", "rate", "last_reply", "next_attempt"),
         *("paused_at", "paused_by", "why"),
     ),
-    "bans": ("network", "until", "why", "since"),
+    "masks": ("listener", "address", "sign", "why", "since", "suspended"),
+    "self_test": ("target", "listener", "verdict", "sent_from", "arrived_as", "proxy", "why"),
+    **GUARD_ROWS,
+    **LIMIT_ROWS,
     **SENDER_ROWS,
+    **STRANGER_ROWS,
 }
 
 _LOGIN = Argument("login", Kind.TEXT, "The account: an address, or a name.", metavar="LOGIN", required=True)
@@ -67,7 +77,6 @@ _SEND_AS = Argument(
 )
 _RIGHT = Argument("name", Kind.TEXT, "The right's name.", metavar="NAME", required=True)
 _EXPIRES = Argument("expires", Kind.DATE, "Its last day, UTC.", "--expires", "DATE", required=True)
-_NETWORK = Argument("network", Kind.NETWORK, "An address, or ADDRESS/LENGTH.", metavar="NETWORK", required=True)
 _LIMIT = Argument("limit", Kind.COUNT, "Show at most so many.", "--limit", "N", default=100)
 _SINCE = Argument("since", Kind.TIME, "From this time on (RFC 3339, or a day; UTC).", "--since", "TIME")
 _UNTIL = Argument("until", Kind.TIME, "Before this time.", "--until", "TIME")
@@ -98,7 +107,28 @@ _BEGIN = (
     Command(
         "check",
         "Validate the configuration and prove it closed.",
-        result=("closed", "classes", "counterexamples", "errors"),
+        (
+            Argument(
+                "self_test", Kind.FLAG, "Also connect to the running relay, and show which address arrives.", "--self-test"
+            ),
+            Argument(
+                "targets",
+                Kind.TEXT,
+                "For the self-test, connect here as clients outside do (repeat). Default: the listeners' own addresses.",
+                "--from",
+                "HOST:PORT",
+                many=True,
+            ),
+            Argument(
+                "wait",
+                Kind.DURATION,
+                "For the self-test, wait so long for a connection made from elsewhere.",
+                "--wait",
+                "DURATION",
+            ),
+        ),
+        ("closed", "classes", "counterexamples", "errors", "self_test"),
+        examples=("postlatch check --self-test --from mx.example.com:25",),
     ),
     Command("serve", "Run the relay in the foreground, until SIGTERM.", way=Way.RUN),
     Command("demo", "Run a throw-away relay with sample traffic, until interrupted.", way=Way.RUN),
@@ -177,6 +207,23 @@ _RELAY = (
     Command("right.list", "Show the network rights, also expired and suspended ones.", result=("rights",)),
     Command("right.renew", "Give a right another last day.", (_RIGHT, _EXPIRES), ("name",)),
     Command("right.revoke", "End a right now.", (_RIGHT,), ("name",)),
+    Command(
+        "right.masks",
+        "Show listeners whose clients do not arrive with their own addresses, and the rights suspended for that.",
+        result=("masks",),
+    ),
+    Command(
+        "right.resume",
+        "Believe the addresses of a listener again, and give back the rights that were suspended for a mask.",
+        (
+            Argument("listener", Kind.TEXT, "The listener's name.", metavar="LISTENER", required=True),
+            Argument(
+                "why", Kind.TEXT, "What was done about it, for the journal and other operators.", "--why", "TEXT", required=True
+            ),
+        ),
+        ("listener", "rights"),
+        examples=("postlatch right resume relay --why 'userland-proxy is off'",),
+    ),
 )
 
 _QUEUE = (
@@ -289,18 +336,6 @@ _JOURNAL = (
 
 _REST = (
     Command(
-        "ban.add",
-        "Ban an address or network.",
-        (
-            _NETWORK,
-            Argument("seconds", Kind.DURATION, 'How long, like "2 hours". Default: until it is removed.', "--for", "DURATION"),
-            Argument("why", Kind.TEXT, "The reason, for the journal and other operators.", "--why", "TEXT"),
-        ),
-        ("network", "until"),
-    ),
-    Command("ban.list", "Show the bans in force.", result=("bans",)),
-    Command("ban.remove", "Lift a ban.", (_NETWORK,), ("network",)),
-    Command(
         "backup",
         "Write a consistent backup, also while the relay runs.",
         (Argument("file", Kind.PATH, "The file to write.", metavar="FILE", required=True),),
@@ -323,6 +358,17 @@ _REST = (
     ),
 )
 
-CATALOGUE: tuple[Command, ...] = (*_BEGIN, *_RELAY, *_QUEUE, *_DESTINATION, *_JOURNAL, *SENDERS, *_REST)
+CATALOGUE: tuple[Command, ...] = (
+    *_BEGIN,
+    *_RELAY, *LIMITING,
+    *_QUEUE,
+    *_DESTINATION,
+    *_JOURNAL,
+    *SENDERS,
+    REPUTATION,
+    *GREYLIST,
+    *GUARDING,
+    *_REST,
+)
 
 __all__ = ["CATALOGUE", "GROUPS", "ROWS", "SECTIONS", "STATES", "Argument", "Command", "Kind", "Way"]

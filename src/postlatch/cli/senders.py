@@ -23,7 +23,7 @@ SENDER_ROWS = {
     "records": ("name", "type", "publish", "published", "status", "why"),
     "reports": (
         *("id", "kind", "domain", "reporter", "report_id", "begin", "end", "received_at", "messages", "passed", "failed"),
-        "sources",
+        *("verified", "author", "sources"),
     ),
 }
 

@@ -14,7 +14,7 @@ from postlatch.delivery.contract import TlsPolicy
 from postlatch.delivery.guard import OwnAddresses
 from postlatch.delivery.pace import Bounds
 from postlatch.delivery.schedule import RetryPolicy
-from postlatch.model.address import AddressError, parse_domain
+from postlatch.model.address import Address, AddressError, parse_domain
 
 _MAX_SOCKET_PATH: Final = 107  # octets: sun_path holds 108 with its final NUL
 _NETWORK: Final = re.compile(r"(?P<kind>smtp|lmtp)://(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^\[\]:/@]*)):(?P<port>[0-9]{1,5})")
@@ -40,6 +40,7 @@ class Route:
     tls: TlsPolicy = TlsPolicy.OPPORTUNISTIC
     username: str = ""
     password: str = field(default="", repr=False)
+    source: tuple[str, ...] = ()  # our addresses to connect from; empty: as the system chooses
 
     def __str__(self) -> str:
         if self.kind is RouteKind.MAILDIR:
@@ -51,13 +52,25 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """The way out for some senders: from which addresses of ours (one a family at most), and to whom instead of the MX."""
+
+    source: tuple[str, ...] = ()
+    smarthost: Route | None = None
+
+
+NO_WAY: Final = Way()
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryConfig:
     """Everything that delivery needs of the configuration. Domains are lower-case A-labels and match exactly.
 
     ``outbound`` is by recipient domain and goes before ``smarthost``, which goes before MX. ``tls`` is for MX. A destination
     starts with ``start_per_destination`` deliveries at once and grows to ``max_per_destination``; ``max_deliveries`` holds
     for all together. ``poll_seconds``: how often the queue is asked for what has come due. ``destinations``: bounds of their
-    own, by name. ``quarantine``: where mail for our domains goes that its author's domain asks to set apart.
+    own, by name. ``quarantine``: where mail for our domains goes that its author's domain asks to set apart. ``by_account`` and
+    ``by_sender`` (``user@domain`` or ``@domain``) give ways of their own to what leaves for elsewhere.
     """
 
     hostname: str
@@ -74,6 +87,17 @@ class DeliveryConfig:
     max_deliveries: int = 200
     poll_seconds: float = 5.0
     destinations: Mapping[str, Bounds] = field(default_factory=dict)
+    by_account: Mapping[str, Way] = field(default_factory=dict)
+    by_sender: Mapping[str, Way] = field(default_factory=dict)
+
+    def way(self, account: str, sender: Address | None) -> Way:
+        """The way out for this sender: its login's, else its address's, else its domain's. Reports of ours have none."""
+        if not self.by_account and not self.by_sender:
+            return NO_WAY
+        found = self.by_account.get(account) if account else None
+        if found is None and sender is not None:
+            found = self.by_sender.get(sender.key) or self.by_sender.get(f"@{sender.domain}")
+        return found or NO_WAY
 
     def bounds(self, name: str) -> Bounds:
         """What the destination ``name`` may get: a recipient domain that is sent to by MX, or the host of a route.
@@ -88,6 +112,7 @@ class DeliveryConfig:
 
     def __post_init__(self) -> None:
         leaving = [*self.outbound.values(), *([self.smarthost] if self.smarthost else [])]
+        leaving += [way.smarthost for way in (*self.by_account.values(), *self.by_sender.values()) if way.smarthost is not None]
         if any(route.kind is RouteKind.MAILDIR for route in [*leaving, *self.relay.values()]):
             raise ValueError("only a domain of ours can be delivered to a Maildir")
 

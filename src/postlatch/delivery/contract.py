@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from postlatch.delivery.tls_demand import Demand
 from postlatch.model.address import Address
 from postlatch.model.envelope import RecipientParams, SenderParams
 from postlatch.spool.bodies import Body as Body  # noqa: PLC0414 - part of the contract
@@ -25,7 +26,8 @@ class Target:
     """One place to connect to. ``path`` is a Unix socket and then ``host`` and ``port`` are unused.
 
     ``address`` is the numeric address; ``host`` the name for SNI and verification; ``username`` needs ``tls`` verify.
-    Targets are compared by value: the pool keys its connections with them.
+    ``demand`` is what DANE or MTA-STS add to ``tls``; ``source`` our address to connect from. Targets are compared by value:
+    the pool keys its connections with them.
     """
 
     address: str = ""
@@ -38,6 +40,8 @@ class Target:
     password: str = ""
     connections: int = 0  # at most so many at once; 0: as the pool has it for all
     per_connection: int = 0  # messages until one is given up; 0: no bound
+    demand: Demand | None = None
+    source: str = ""
 
     def __str__(self) -> str:
         return self.path or f"{self.host or self.address}[{self.address}]:{self.port}"

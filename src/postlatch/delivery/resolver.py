@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.nameserver
@@ -21,6 +22,7 @@ import dns.resolver
 
 from postlatch.delivery.alias_loop import AliasLoop
 from postlatch.delivery.cache import SharedCache
+from postlatch.delivery.secure_dns import Proven
 from postlatch.model.clock import Clock
 from postlatch.model.dns import DnsError, MxRecord
 from postlatch.model.envelope import IPAddress
@@ -39,31 +41,48 @@ _SERVER = re.compile(r"\[(?P<v6>[^\]]*)\](?::(?P<v6_port>[0-9]{1,5}))?|(?P<v4>[0
 
 
 class _Answer(NamedTuple):
-    """What is kept: record data, or the certainty that the name does not exist, or that its aliases loop."""
+    """What is kept: record data, or the certainty that the name does not exist, or that its aliases loop.
+
+    ``secure``: the server says that it has validated all of it. ``name``: behind the aliases, empty if it is not known.
+    """
 
     records: tuple[Any, ...]  # of the record type's own class, which dnspython chooses by number
     exists: bool = True
     loops: bool = False
+    secure: bool = False
+    name: str = ""
 
 
 class DnsResolver:
-    """`model.dns.Resolver` over real name servers. One object a process: its cache is shared by all who ask."""
+    """`model.dns.Resolver` over real name servers. One object a process: its cache is shared by all who ask.
 
-    def __init__(self, resolver: dns.asyncresolver.Resolver, clock: Clock, *, lifetime: float = LIFETIME) -> None:
+    ``validating``: the servers validate by DNSSEC, and nobody can alter what they say on its way to us. Without it no answer
+    is ever secure, whatever it claims.
+    """
+
+    def __init__(
+        self, resolver: dns.asyncresolver.Resolver, clock: Clock, *, lifetime: float = LIFETIME, validating: bool = False
+    ) -> None:
         resolver.lifetime = lifetime
         resolver.timeout = min(TRY_TIMEOUT, lifetime)
         resolver.cache = None  # ours takes the clock as an argument and bounds the TTLs
         resolver.use_edns(0, 0, _PAYLOAD)
+        if validating:
+            # RFC 6840 section 5.7: AD in a question asks for AD in the answer, without all the signatures that DO would bring.
+            resolver.set_flags(dns.flags.RD | dns.flags.AD)
+        self._validating = validating
         self._resolver = resolver
         self._backend = dns.asyncbackend.get_backend("asyncio")
         self._cache: SharedCache[tuple[str, str], _Answer] = SharedCache(clock, MAX_ENTRIES)
 
     @classmethod
-    def of_servers(cls, servers: Sequence[str], clock: Clock, *, lifetime: float = LIFETIME) -> DnsResolver:
+    def of_servers(
+        cls, servers: Sequence[str], clock: Clock, *, lifetime: float = LIFETIME, validating: bool = False
+    ) -> DnsResolver:
         """Ask these servers, each ``ADDRESS`` or ``ADDRESS:PORT`` (IPv6 in brackets); ValueError for anything else."""
         resolver = dns.asyncresolver.Resolver(configure=False)
         resolver.nameservers = [dns.nameserver.Do53Nameserver(*parse_server(text)) for text in servers]
-        return cls(resolver, clock, lifetime=lifetime)
+        return cls(resolver, clock, lifetime=lifetime, validating=validating)
 
     @classmethod
     def of_system(cls, clock: Clock) -> DnsResolver:
@@ -105,14 +124,23 @@ class DnsResolver:
         """TXT records, the strings of each joined."""
         return [b"".join(record.strings) for record in await self._ask(name, "TXT")]
 
+    async def proven(self, name: str, kind: str) -> Proven:
+        """`delivery.secure_dns.SecureResolver`: the same answers out of the same cache, with how far they are proved."""
+        answer = await self._answer(name, kind)
+        return Proven(tuple(record.to_text() for record in answer.records), answer.secure, answer.exists, answer.name)
+
     async def _ask(self, name: str, kind: str) -> tuple[Any, ...]:
+        answer = await self._answer(name, kind)
+        if not answer.exists:
+            raise DnsError("the name does not exist", temporary=False)
+        return answer.records
+
+    async def _answer(self, name: str, kind: str) -> _Answer:
         key = (name.lower().rstrip("."), kind)
         answer = await self._cache.get(key, lambda: self._query(*key))
         if answer.loops:
             raise AliasLoop
-        if not answer.exists:
-            raise DnsError("the name does not exist", temporary=False)
-        return answer.records
+        return answer
 
     async def _query(self, name: str, kind: str) -> tuple[_Answer, float]:
         try:
@@ -123,7 +151,7 @@ class DnsResolver:
         try:
             answer = await self._resolver.resolve(qname, kind, raise_on_no_answer=False, search=False, backend=self._backend)
         except dns.resolver.NXDOMAIN as error:
-            return _Answer((), exists=False), _negative_ttl(error)
+            return _Answer((), exists=False, secure=self._all_secure(error)), _negative_ttl(error)
         except dns.resolver.NoNameservers as error:
             if _all_loop(error) or await self._chain_loops(qname):
                 return _Answer((), loops=True), MAX_NEGATIVE_TTL
@@ -131,9 +159,17 @@ class DnsResolver:
         except Exception as error:  # noqa: BLE001 - a peer chose these bytes: any failure of parsing them is "no answer"
             raise DnsError(f"no usable DNS answer for {kind} ({type(error).__name__})", temporary=True) from None
         ttl = answer.chaining_result.minimum_ttl
+        secure, behind = self._is_secure(answer.response), _host(answer.canonical_name)
         if answer.rrset is None:
-            return _Answer(()), _bounded(ttl, MAX_NEGATIVE_TTL)
-        return _Answer(tuple(answer.rrset)), _bounded(ttl, MAX_TTL)
+            return _Answer((), secure=secure, name=behind), _bounded(ttl, MAX_NEGATIVE_TTL)
+        return _Answer(tuple(answer.rrset), secure=secure, name=behind), _bounded(ttl, MAX_TTL)
+
+    def _is_secure(self, response: dns.message.Message) -> bool:
+        return self._validating and bool(response.flags & dns.flags.AD)
+
+    def _all_secure(self, error: dns.resolver.NXDOMAIN) -> bool:
+        responses = list(error.kwargs["responses"].values())
+        return bool(responses) and all(map(self._is_secure, responses))
 
     async def _chain_loops(self, name: dns.name.Name) -> bool:
         """True if the CNAME records from ``name`` on are a loop: most resolvers say no more than SERVFAIL to that."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from postlatch.delivery.config import DeliveryConfig, Route
+from postlatch.delivery.config import NO_WAY, DeliveryConfig, Route, Way
 from postlatch.delivery.hosts import LONGEST, LONGEST_OF_ROUTE
 from postlatch.model.envelope import Destination, GrantReason
 from postlatch.spool.contract import QueuedRecipient, StoredMessage
@@ -20,9 +21,13 @@ _MAY_LEAVE: Final = frozenset({GrantReason.ACCOUNT, GrantReason.NETWORK, GrantRe
 
 
 class UseMx(NamedTuple):
-    """Ask the DNS for the mail hosts of ``domain``, or connect to it if it is an address literal."""
+    """Ask the DNS for the mail hosts of ``domain``, or connect to it if it is an address literal.
+
+    ``source``: our addresses to connect from; empty: as the system chooses.
+    """
 
     domain: str
+    source: tuple[str, ...] = ()
 
 
 class Hold(NamedTuple):
@@ -56,10 +61,16 @@ def is_far(hop: Hop) -> bool:
     return isinstance(hop, UseMx) or (bool(hop.host) and not hop.host.startswith(_LOOPBACK))
 
 
-def route_for(config: DeliveryConfig, destination: Destination, domain: str) -> Hop | Hold:
-    """The next hop for a domain of this class. Only foreign domains ever fall back to the DNS."""
+def route_for(config: DeliveryConfig, destination: Destination, domain: str, way: Way = NO_WAY) -> Hop | Hold:
+    """The next hop for a domain of this class, by ``way``. Only foreign domains ever fall back to the DNS.
+
+    A route of the recipient's domain goes before the sender's smarthost, which goes before that of all.
+    """
     if destination is Destination.FOREIGN:
-        return config.outbound.get(domain) or config.smarthost or UseMx(domain)
+        route = config.outbound.get(domain) or way.smarthost or config.smarthost
+        if route is None:
+            return UseMx(domain, way.source)
+        return replace(route, source=way.source) if way.source else route
     routes = config.local if destination is Destination.LOCAL else config.relay
     return routes.get(domain) or Hold(f"the configuration has no route for {domain}")
 
@@ -80,4 +91,4 @@ def choose(
             return Hold(why)
     if message.quarantined and current is Destination.LOCAL and config.quarantine is not None:
         return config.quarantine
-    return route_for(config, current, domain)
+    return route_for(config, current, domain, config.way(message.account, message.sender))

@@ -16,6 +16,8 @@ from typing import Final, Protocol, cast
 
 from postlatch.delivery.contract import Body, ConnectFailed, TlsPolicy
 from postlatch.delivery.tls import is_protected
+from postlatch.delivery.tls_demand import Demand
+from postlatch.delivery.tls_peer import refusal
 from postlatch.delivery.tls_seen import GENERAL, result_of
 from postlatch.model.clock import Clock
 from postlatch.smtp.client import ClientSession
@@ -195,7 +197,7 @@ class Session(asyncio.Protocol):
         self._go_on()
         return await self._answer
 
-    async def handshake(self, context: ssl.SSLContext, name: str, policy: TlsPolicy) -> None:
+    async def handshake(self, context: ssl.SSLContext, name: str, policy: TlsPolicy, demand: Demand | None = None) -> None:
         """Start TLS after ``TlsGo``; ``name`` is for SNI and verification. HandshakeFailed."""
         loop = asyncio.get_running_loop()
         assert self._transport is not None
@@ -210,8 +212,12 @@ class Session(asyncio.Protocol):
             )
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError, an impossible host name a ValueError
             raise HandshakeFailed(f"TLS handshake failed: {_reason(error)}", result_of(error)) from None
-        if transport is None or not is_protected(transport.get_extra_info("ssl_object"), policy):
+        peer = transport.get_extra_info("ssl_object") if transport is not None else None
+        if transport is None or not is_protected(peer, policy, demand):
             raise HandshakeFailed("TLS handshake failed: lost connection")
+        if demand is not None and demand.tlsa and (failure := refusal(peer, demand, self._clock.now())) is not None:
+            transport.abort()
+            raise HandshakeFailed(f"DANE verification failed: {failure.reason}", failure.result)
         self._transport = transport
 
     def go_live(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from postlatch.delivery.contract import ConnectFailed, Target, TlsPolicy
@@ -37,7 +37,8 @@ async def connect_directly(target: Target, factory: Callable[[], asyncio.Protoco
     loop = asyncio.get_running_loop()
     if target.path:
         return await loop.create_unix_connection(factory, target.path)
-    return await loop.create_connection(factory, target.address, target.port)
+    local = (target.source, 0) if target.source else None
+    return await loop.create_connection(factory, target.address, target.port, local_addr=local)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,11 @@ async def open_session(target: Target, dialler: Dialler, mx_domain: str = "") ->
     """
     if target.username and target.tls is not TlsPolicy.VERIFY:
         raise ConnectFailed("no password is sent without verified TLS", tls=True)
+    if target.demand is not None and target.demand.tested:
+        session = await _tested(target, dialler, mx_domain)
+        if session is not None:
+            return session
+        target, mx_domain = replace(target, demand=None), ""  # it has been told
     try:
         return await _attempt(target, dialler, mx_domain, plain=False)
     except HandshakeFailed as error:
@@ -67,6 +73,18 @@ async def open_session(target: Target, dialler: Dialler, mx_domain: str = "") ->
     session = await _attempt(target, dialler, mx_domain, plain=True)
     session.fallback = True
     return session
+
+
+async def _tested(target: Target, dialler: Dialler, mx_domain: str) -> Session | None:
+    """What the policy would have if it were enforced, for the reports; None where that fails (RFC 8461 section 5)."""
+    try:
+        return await _attempt(replace(target, tls=TlsPolicy.VERIFY), dialler, mx_domain, plain=False)
+    except HandshakeFailed:
+        return None
+    except ConnectFailed as error:
+        if not error.tls:
+            raise
+        return None
 
 
 async def _attempt(target: Target, dialler: Dialler, mx_domain: str, *, plain: bool) -> Session:
@@ -124,8 +142,9 @@ async def _secure(
         if demanded:
             raise ConnectFailed(f"STARTTLS was refused: {event.reply}"[:MAX_TEXT], tls=True)
         return offered
+    name = target.demand.sni if target.demand is not None and target.demand.sni else target.host or target.address
     try:
-        await session.handshake(dialler.contexts.of(target.tls), target.host or target.address, target.tls)
+        await session.handshake(dialler.contexts.of(target.tls, target.demand), name, target.tls, target.demand)
     except HandshakeFailed as error:
         tell(error.result, error.reply)
         raise

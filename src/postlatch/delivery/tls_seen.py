@@ -6,12 +6,20 @@ import ssl
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-# RFC 8460 section 4.3.1 and 4.3.3: those that can come about without MTA-STS and DANE.
+from postlatch.delivery.tls_demand import NOTHING, Applied
+
+# RFC 8460 section 4.3: of negotiation, of policy, and the one for all else. `dane-required` is for senders that want TLSA
+# records of everybody, which no setting of ours does.
 NOT_SUPPORTED: Final = "starttls-not-supported"
 EXPIRED: Final = "certificate-expired"
 HOST_MISMATCH: Final = "certificate-host-mismatch"
 NOT_TRUSTED: Final = "certificate-not-trusted"
 GENERAL: Final = "validation-failure"
+TLSA_INVALID: Final = "tlsa-invalid"
+DNSSEC_INVALID: Final = "dnssec-invalid"
+STS_FETCH: Final = "sts-policy-fetch-error"
+STS_INVALID: Final = "sts-policy-invalid"
+STS_WEBPKI: Final = "sts-webpki-invalid"
 
 # OpenSSL's x509_vfy.h; Python has no names for them.
 _EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
@@ -23,6 +31,7 @@ class TlsSession(NamedTuple):
 
     ``host`` is the MX host's name and ``address`` its address; ``local`` is ours on this connection, empty if it is not known.
     ``result`` is a result type of RFC 8460 section 4.3, empty for a success; ``reason`` says more in printable ASCII.
+    ``applied`` is the policy that was applied to the host.
     """
 
     domain: str
@@ -31,6 +40,7 @@ class TlsSession(NamedTuple):
     local: str
     result: str = ""
     reason: str = ""
+    applied: Applied = NOTHING
 
 
 TlsSeen = Callable[[TlsSession], None]

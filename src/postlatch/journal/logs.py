@@ -26,6 +26,7 @@ LEVELS: Final[Mapping[str, str]] = {
     "alert.raised": "warning",
     "clock.jumped": "warning",
     "delivery.held": "warning",
+    "masking.found": "error",
     "policy.refused": "error",
     "store.failed": "error",
 }

@@ -11,8 +11,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
+from postlatch.limits.charge import CLIENT, Charge
 from postlatch.limits.limit import Limit
-from postlatch.limits.limiter import CLIENT, Charge
 from postlatch.model.envelope import IPAddress
 
 WIDE_FACTOR: Final = 3

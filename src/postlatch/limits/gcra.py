@@ -7,16 +7,21 @@ units, where a burst of a client that was quiet should pass and a refusal should
 
 from __future__ import annotations
 
+import math
+
 from postlatch.limits.limit import Limit
 
 
 class Gcra:
     """The state of one limit of one key."""
 
-    __slots__ = ("_empty_at", "limit")
+    __slots__ = ("_amount", "_empty_at", "_seconds", "limit", "warned_at")
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
+        self._amount = limit.amount
+        self._seconds = limit.seconds
+        self.warned_at = 0.0  # as of a window: here nothing warns
         self._empty_at = 0.0
 
     def retry_at(self, now: float, cost: int) -> float:
@@ -24,7 +29,7 @@ class Gcra:
 
         A cost above the whole amount never fits; its answer is a window from now, when a smaller one surely does.
         """
-        amount, seconds, _ = self.limit
+        amount, seconds = self._amount, self._seconds
         if cost > amount:
             return now + seconds
         if self._empty_at <= now:
@@ -35,10 +40,20 @@ class Gcra:
         fits_at = self._empty_at + cost * seconds / amount - seconds
         return 0.0 if fits_at <= now else fits_at
 
-    def add(self, now: float, cost: int) -> None:
-        """Count ``cost``, even past the limit: an overfull bucket is a full one."""
-        amount, seconds, _ = self.limit
+    def add(self, now: float, cost: int) -> bool:
+        """Count ``cost``, even past the limit: an overfull bucket is a full one. False: it never warns."""
+        amount, seconds = self._amount, self._seconds
         self._empty_at = min(max(self._empty_at, now) + cost * seconds / amount, now + seconds)
+        return False
+
+    def holds(self, now: float, cost: int) -> bool:  # noqa: ARG002  (as a window's)
+        """False: who comes too fast comes again in a moment, and need not be held."""
+        return False
+
+    def used(self, now: float) -> int:
+        """How much is counted at ``now``, as a whole number."""
+        self._empty_at = min(self._empty_at, now + self._seconds)  # as in ``retry_at``
+        return math.ceil(max(self._empty_at - now, 0.0) * self._amount / self._seconds - 1e-6)
 
     def idle(self, now: float) -> bool:
         """True if nothing is counted any more."""

@@ -1,23 +1,28 @@
 """Hours and days: a sliding window that never admits more than its amount in any hour or day, wherever the hour starts.
 
-It is a log of when how much was counted. The first ``EXACT`` entries are exact; beyond them what falls within a sixty-fourth
-of the window joins the newest entry, whose time moves forward. So the log is bounded whatever the amount, and where it is
-coarse it errs towards refusing, by 1.6 % of the window at most, never towards admitting one too many.
+It is a log of when how much was counted. The first ``EXACT`` entries are exact, so a limit of up to that many decides as if
+every event were kept; beyond them what falls within a sixty-fourth of the window joins the newest entry, whose time moves
+forward. So the log is bounded whatever the amount, and where it is coarse it errs towards refusing, by 1.6 % of the window at
+most, never towards admitting one too many.
 """
 
 from __future__ import annotations
 
 import base64
 import math
-import struct
+import sys
+from array import array
 from itertools import pairwise
 from typing import Final
 
 from postlatch.limits.limit import Limit
 
-EXACT: Final = 64
+EXACT: Final = 1024
 COARSE: Final = 64
 MAX_ENTRIES: Final = EXACT + COARSE + 2
+
+_NEVER: Final = 1 << 62  # more than any count comes to
+_FOREVER: Final = math.inf
 
 WindowState = list[str | list[int]]
 
@@ -25,12 +30,19 @@ WindowState = list[str | list[int]]
 class Window:
     """The state of one limit of one key."""
 
-    __slots__ = ("_counts", "_leaves", "_newest", "_opened", "_times", "_total", "limit")
+    __slots__ = (
+        *("_amount", "_counts", "_leaves", "_newest", "_opened", "_seconds", "_times", "_total", "_warn"),
+        *("limit", "warned_at"),
+    )
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
-        self._times: list[float] = []
-        self._counts: list[int] = []
+        self._amount = limit.amount
+        self._seconds = limit.seconds
+        self._warn = limit.warn or _NEVER
+        self.warned_at = 0.0  # when it last said that so many are counted
+        self._times = array("d")  # a fifth of the memory of a list: there may be a thousand entries of each of many accounts
+        self._counts = array("q")
         self._total = 0
         self._opened = -math.inf  # when the newest entry counted its first
         # Copies of the ends, so that the common call compares two numbers and touches no list.
@@ -44,25 +56,45 @@ class Window:
         """
         if now >= self._leaves or now < self._newest:
             self._settle(now)
-        excess = self._total + cost - self.limit.amount
+        excess = self._total + cost - self._amount
         return 0.0 if excess <= 0 else self._freed_at(excess, now)
 
-    def add(self, now: float, cost: int) -> None:
-        """Count ``cost``, even past the limit."""
+    def add(self, now: float, cost: int) -> bool:
+        """Count ``cost``, even past the limit. True if it is time to warn: once a window."""
         if now >= self._leaves or now < self._newest:
             self._settle(now)
-        self._total += cost
-        if now == self._newest or (len(self._times) >= EXACT and now - self._opened < self.limit.seconds / COARSE):
+        self._total = total = self._total + cost
+        if now == self._newest or (len(self._times) >= EXACT and now - self._opened < self._seconds / COARSE):
             # Joined, the newest entry leaves the window with the latest of its counts.
-            self._times[-1] = now
+            self._times[-1] = self._newest = now
             self._counts[-1] += cost
-            self._newest = now
         else:
-            self._append(now, cost)
+            self._times.append(now)
+            self._counts.append(cost)
+            self._opened = self._newest = now
+            if self._leaves == _FOREVER:
+                self._leaves = now + self._seconds
+        return total >= self._warn and self._warn_due(now)
+
+    def holds(self, now: float, cost: int) -> bool:
+        """Is ``cost`` within twice the amount? So much may be accepted and held where that is chosen."""
+        self._settle(now)
+        return self._total + cost <= 2 * self._amount
+
+    def used(self, now: float) -> int:
+        """How much is counted at ``now``."""
+        self._settle(now)
+        return self._total
+
+    def _warn_due(self, now: float) -> bool:
+        if self.warned_at <= now < self.warned_at + self._seconds:
+            return False
+        self.warned_at = now
+        return True
 
     def idle(self, now: float) -> bool:
         """True if nothing is counted any more."""
-        return not self._times or self._times[-1] + self.limit.seconds <= now
+        return not self._times or self._times[-1] + self._seconds <= now
 
     def dump(self) -> WindowState:
         """The state as a JSON value. It does not depend on the amount, so a changed limit keeps what was counted.
@@ -70,12 +102,15 @@ class Window:
         The times are packed (little-endian doubles in base64, the opening time of the newest entry last): a busy account is
         stored each second, and writing floats as decimals would take five times as long.
         """
-        times = [*self._times, self._opened] if self._times else []
-        return [base64.b64encode(struct.pack(f"<{len(times)}d", *times)).decode("ascii"), self._counts]
+        times = array("d", self._times)
+        if times:
+            times.append(self._opened)
+        return [base64.b64encode(_little(times).tobytes()).decode("ascii"), self._counts.tolist()]
 
     def restore(self, state: object) -> None:
         """Take up what ``dump`` gave; ValueError if it is not that."""
-        self._times, self._opened, self._counts = _unpacked(state)
+        times, self._opened, counts = _unpacked(state)
+        self._times, self._counts = array("d", times), array("q", counts)
         self._total = sum(self._counts)
         self._mark_ends()
 
@@ -83,13 +118,13 @@ class Window:
         for time, count in zip(self._times, self._counts, strict=True):
             excess -= count
             if excess <= 0:
-                return time + self.limit.seconds
-        return now + self.limit.seconds
+                return time + self._seconds
+        return now + self._seconds
 
     def _settle(self, now: float) -> None:
         """Drop what has left the window; what lies in the future (the clock went back) happened now, at the latest."""
         gone = 0
-        while gone < len(self._times) and self._times[gone] + self.limit.seconds <= now:
+        while gone < len(self._times) and self._times[gone] + self._seconds <= now:
             self._total -= self._counts[gone]
             gone += 1
         del self._times[:gone], self._counts[:gone]
@@ -113,7 +148,7 @@ class Window:
     def _mark_ends(self) -> None:
         if self._times:
             self._newest = self._times[-1]
-            self._leaves = self._times[0] + self.limit.seconds
+            self._leaves = self._times[0] + self._seconds
         else:
             self._newest, self._leaves = -math.inf, math.inf
 
@@ -132,7 +167,14 @@ def _unpacked(state: object) -> tuple[list[float], float, list[int]]:
         raise ValueError("a limit's state has as many times as counts")
     if not counts:
         return [], -math.inf, []
-    *times, opened = struct.unpack(f"<{len(counts) + 1}d", raw)
+    *times, opened = _little(array("d", raw))
     if not all(0 <= time < 1e12 for time in (*times, opened)) or any(a >= b for a, b in pairwise(times)) or opened > times[-1]:
         raise ValueError("the times of a limit's state must grow")
     return times, opened, list(counts)
+
+
+def _little(times: array[float]) -> array[float]:
+    """To little-endian doubles, and back."""
+    if sys.byteorder != "little":
+        times.byteswap()
+    return times

@@ -12,6 +12,10 @@ from postlatch.model.address import Address
 IPAddress = IPv4Address | IPv6Address
 
 
+REQUIRED: Final = "required"
+NOT_REQUIRED: Final = "no"
+
+
 class Role(StrEnum):
     """What a listener is for (DESIGN section 9)."""
 
@@ -52,20 +56,33 @@ class Client:
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
 class SenderParams:
-    """The ESMTP parameters of MAIL. ``size`` in octets, 0 if not given; ``ret`` is ``FULL``, ``HDRS`` or empty (RFC 3461)."""
+    """The ESMTP parameters of MAIL. ``size`` in octets, 0 if not given; ``ret`` is ``FULL``, ``HDRS`` or empty (RFC 3461).
+
+    ``require_tls`` is `REQUIRED` by the parameter REQUIRETLS, `NOT_REQUIRED` by the field ``TLS-Required: No`` (RFC 8689).
+    """
 
     size: int
     body: str  # 7BIT, 8BITMIME or BINARYMIME
     smtputf8: Final[bool]
     ret: str
     envid: str  # xtext as received
+    require_tls: str
 
-    def __init__(self, size: int = 0, body: str = "7BIT", smtputf8: bool = False, ret: str = "", envid: str = "") -> None:
+    def __init__(
+        self,
+        size: int = 0,
+        body: str = "7BIT",
+        smtputf8: bool = False,
+        ret: str = "",
+        envid: str = "",
+        require_tls: str = "",
+    ) -> None:
         self.size = size
         self.body = body
         self.smtputf8 = smtputf8
         self.ret = ret
         self.envid = envid
+        self.require_tls = require_tls
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)

@@ -9,10 +9,11 @@ from postlatch.model.address import Address
 from postlatch.model.envelope import IPAddress
 from postlatch.policy.forms import Names, parsed
 from postlatch.policy.networks import IPNetwork
-from postlatch.policy.snapshot import Account, Right, Snapshot
+from postlatch.policy.snapshot import Account, AppPassword, Right, Snapshot
 
 USER = "victim"
 GHOST = "ghost@nowhere.invalid"  # a login whose account is gone
+LOST = "no-longer-there"  # an application password that was revoked
 _PER_CLASS = 2
 
 # Public strangers in both families and in the mapped form, loopback, and the usual gateways of containers and offices.
@@ -51,13 +52,44 @@ def domain_samples(snapshot: Snapshot, now: float) -> list[str]:
 def account_samples(snapshot: Snapshot) -> list[str]:
     """Two logins of each class of account: suspended or not, and what kinds of pattern it may send as."""
     seen: dict[tuple[object, ...], int] = {}
-    samples = []
+    # Whose delegation ends first, and last: one that has lapsed is among them if there is one.
+    ends = sorted((one for one in snapshot.delegations if one.login in snapshot.accounts), key=lambda one: one.expires)
+    samples = list(dict.fromkeys(one.login for one in (*ends[:1], *ends[-1:])))
     for login, account in snapshot.accounts.items():
         shape = _account_shape(snapshot, account)
         seen[shape] = seen.get(shape, 0) + 1
-        if seen[shape] <= _PER_CLASS:
+        if seen[shape] <= _PER_CLASS and login not in samples:
             samples.append(login)
     return samples
+
+
+def credentials(snapshot: Snapshot, login: str | None) -> list[AppPassword]:
+    """The first and the last to expire of each class of application password: with senders, networks, an end, or without."""
+    account = snapshot.accounts.get(login or "")
+    classes: dict[tuple[bool, bool, bool], list[AppPassword]] = {}
+    for one in account.app_passwords.values() if account is not None else ():
+        classes.setdefault(_credential_shape(one), []).append(one)
+    ordered = [sorted(found, key=lambda one: one.expires or 0) for found in classes.values()]
+    return [one for found in ordered for one in {found[0].name: found[0], found[-1].name: found[-1]}.values()]
+
+
+def credential_clients(one: AppPassword) -> list[IPAddress]:
+    """A stranger; one address before, in and after the first network of each family, and it in other clothes."""
+    found = [STRANGERS[0]]
+    for network in {network.version: network for network in reversed(one.networks)}.values():
+        first, last = int(network.network_address), int(network.broadcast_address)
+        found += [_address(network, number) for number in (first - 1, first, last, last + 1) if 0 <= number < _top(network)]
+        if network.version == 4:
+            found += disguises(IPv4Address(first))
+    return found
+
+
+def _top(network: IPNetwork) -> int:
+    return int(2**network.max_prefixlen)
+
+
+def _credential_shape(one: AppPassword) -> tuple[bool, bool, bool]:
+    return bool(one.senders), bool(one.networks), one.expires is not None
 
 
 def account_senders(snapshot: Snapshot, login: str | None) -> list[Address | None]:
@@ -65,8 +97,21 @@ def account_senders(snapshot: Snapshot, login: str | None) -> list[Address | Non
     account = snapshot.accounts.get(login or "")
     own = sorted(account.send_as) if account is not None else []
     other = next((sorted(a.send_as) for a in snapshot.accounts.values() if a.login != login and a.send_as), [])
-    texts = [*own[:3], *[pattern for pattern in own if pattern.startswith("@")][:1], *other[:1]]
+    texts = [*own[:3], *[pattern for pattern in own if pattern.startswith("@")][:1], *other[:1], *_lent(snapshot, login or "")]
     return [address for address in map(member, texts) if address is not None]
+
+
+def _lent(snapshot: Snapshot, login: str) -> list[str]:
+    """What was delegated to the login (to end first, and last) and to somebody else; each class of alias around its mailbox."""
+    lent = sorted(snapshot.delegations_of(login), key=lambda one: one.expires)
+    others = [one for one in snapshot.delegations if one.login != login][:1]
+    found = [one.address for one in (*lent[:2], *lent[-2:], *others)]
+    classes: dict[tuple[bool, bool], str] = {}
+    for domain in snapshot.local_domains.values():
+        for name, targets in domain.aliases.items():
+            keys = {target.key for target in targets}
+            classes.setdefault((login in keys, len(keys) == 1), f"{name}@{domain.name}")
+    return [*dict.fromkeys(found), *classes.values()]
 
 
 def right_senders(right: Right) -> list[Address | None]:
@@ -112,6 +157,7 @@ def _pattern_domains(snapshot: Snapshot) -> Iterator[str]:
         yield from (pattern.rpartition("@")[2].lower() for pattern in (*right.senders, *right.recipients))
     for account in snapshot.accounts.values():
         yield from (pattern.rpartition("@")[2] for pattern in account.send_as)
+    yield from (one.address.rpartition("@")[2] for one in snapshot.delegations)
 
 
 def _domain_shapes(snapshot: Snapshot, now: float) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -124,4 +170,5 @@ def _domain_shapes(snapshot: Snapshot, now: float) -> Iterator[tuple[str, tuple[
 
 def _account_shape(snapshot: Snapshot, account: Account) -> tuple[object, ...]:
     kinds = {(pattern.startswith("@"), snapshot.classify(pattern.rpartition("@")[2])) for pattern in account.send_as}
-    return account.suspended, "<>" in account.send_as, frozenset(kinds)
+    shown = frozenset(map(_credential_shape, account.app_passwords.values()))
+    return account.suspended, "<>" in account.send_as, frozenset(kinds), shown, account.source != "command"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from postlatch.model.address import AddressError, parse_domain
-from postlatch.model.envelope import Destination
+from postlatch.model.envelope import Destination, Role
 from postlatch.policy.danger_context import Danger, DangerContext, quoted
 from postlatch.policy.mailboxes import is_listed, locate
 from postlatch.policy.networks import union
@@ -29,7 +29,7 @@ def hostname(snapshot: Snapshot, _context: DangerContext) -> Iterator[Danger]:
 def submission_tls(snapshot: Snapshot, context: DangerContext) -> Iterator[Danger]:
     """Passwords travel only under TLS, so a listener that asks for one must have it."""
     for listener in snapshot.listeners.values():
-        if listener.role in SUBMISSION_ROLES and not (listener.tls and context.tls_certificate):
+        if listener.role in SUBMISSION_ROLES and not listener.local and not (listener.tls and context.tls_certificate):
             message = f"the listener {listener.name} asks for passwords and has no TLS: set tls.certificate and tls.key"
             yield Danger(f"listeners.{quoted(listener.name)}.role", message)
 
@@ -71,4 +71,14 @@ def alerts(snapshot: Snapshot, context: DangerContext) -> Iterator[Danger]:
             yield Danger("alerts.to", f"alerts go to {recipient.text!a}, which is no mailbox here: list it, or name another")
 
 
-SERVER_CHECKS = (hostname, submission_tls, proxies, addresses, smarthost, alerts)
+def local(snapshot: Snapshot, context: DangerContext) -> Iterator[Danger]:
+    """The socket that needs no TLS is one of the file system, and nothing that a network reaches."""
+    for listener in snapshot.listeners.values():
+        if listener.local and (listener.role is not Role.SUBMISSION or listener.name in context.listener_addresses):
+            message = (
+                f"the listener {listener.name} is the Unix socket of the sendmail command: give the other one another name"
+            )
+            yield Danger(f"listeners.{quoted(listener.name)}.name", message)
+
+
+SERVER_CHECKS = (hostname, submission_tls, local, proxies, addresses, smarthost, alerts)

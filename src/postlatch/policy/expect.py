@@ -6,9 +6,9 @@ snapshot's types, of which it reads the configured fields only. It may be slow w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import Destination, GrantReason, IPAddress, Role
@@ -18,6 +18,9 @@ MAX_V4 = 256  # addresses of all rights without ``wide`` on one listener, togeth
 MAX_V6 = 2**64
 # Many clients hide behind each of these (AUDIT I05 to I08), so no right holds for them unless it says why in ``masked``.
 _MASKS = frozenset(map(ip_address, ("172.17.0.1", "10.88.0.1", "10.0.2.2", "192.168.65.1", "10.42.0.1", "10.244.0.1")))
+
+
+Others: TypeAlias = Sequence[tuple[str, tuple[Address, ...] | None]]
 
 
 class Party(NamedTuple):
@@ -31,6 +34,7 @@ class Party(NamedTuple):
     identity: bool = True
     spf: str | None = None
     helo: str = ""
+    credential: str | None = None
 
 
 class Author(NamedTuple):
@@ -78,7 +82,7 @@ def voices(snapshot: Snapshot, now: float, party: Party, held: Iterable[Right]) 
         return Voices((), "on mx nobody answers for a sender")
     if role == Role.RELAY:
         return _rights(now, party, held)
-    return _account(snapshot, party)
+    return _account(snapshot, now, party)
 
 
 def mail_against(snapshot: Snapshot, party: Party, heard: Voices) -> str:
@@ -124,9 +128,18 @@ def permitted(role: Role, heard: Voices, where: Place, recipient: Address) -> tu
 
 
 def header_against(
-    snapshot: Snapshot, party: Party, refs: Iterable[str], senders: tuple[Address, ...] | None, count: int
+    snapshot: Snapshot,
+    now: float,
+    party: Party,
+    refs: Iterable[str],
+    senders: tuple[Address, ...] | None,
+    count: int,
+    others: Others = (),
 ) -> str:
-    """Why a message with these From addresses must not be accepted; ``refs`` are those of its grants."""
+    """Why a message with these From addresses must not be accepted; ``refs`` are those of its grants.
+
+    ``others`` are its Sender, Resent-From and Resent-Sender, by name; None is one that cannot be read.
+    """
     role = snapshot.listeners[party.listener].role
     if count > 1:
         return "it has more than one From field"
@@ -134,10 +147,41 @@ def header_against(
         return ""
     if role == Role.RELAY:
         scopes = [right.senders for right in snapshot.rights if right.name in refs and right.senders]
-        return "" if all(senders and all(_is_named(s, a) for a in senders) for s in scopes) else "From is outside the right"
+        if not all(senders and all(_is_named(s, a) for a in senders) for s in scopes):
+            return "From is outside the right"
+        if scopes and (against := _others_against(senders or (), others)):
+            return against
+        if not all(_is_named(s, party.sender) for s in scopes):
+            return "the sender is outside the right now"
+        outside = [name for name, found in others for a in found or () if not all(_is_named(s, a) for s in scopes)]
+        return f"{outside[0]} is outside the right" if outside else ""
     account = snapshot.accounts.get(party.account or "")
-    owned = account.send_as if account is not None else frozenset()
-    return "" if senders and all(_is_named(owned, a) for a in senders) else "From does not belong to the account"
+    if account is None or not senders or not all(_owns(snapshot, now, account.login, a) for a in senders):
+        return "From does not belong to the account"
+    if against := _others_against(senders, others):
+        return against
+    foreign = [name for name, found in others for a in found or () if not _owns(snapshot, now, account.login, a)]
+    if foreign:
+        return f"{foreign[0]} does not belong to the account"
+    if not _owns(snapshot, now, account.login, party.sender):
+        return "the sender does not belong to the account any more"
+    app = account.app_passwords.get(party.credential or "")
+    covered = app is None or not app.senders or all(_is_named(app.senders, a) for a in (*senders, *_all(others)))
+    return "" if covered else "From is outside what the application password covers"
+
+
+def _all(others: Others) -> list[Address]:
+    return [address for _, addresses in others for address in addresses or ()]
+
+
+def _others_against(senders: tuple[Address, ...], others: Others) -> str:
+    """Sender names one mailbox, once, and must be there if From names several. RFC 5322 section 3.6.2."""
+    sender = [addresses for name, addresses in others if name == "Sender"]
+    if len(sender) > 1 or (len(senders) > 1 and not sender):
+        return "it does not say who of its authors sent it"
+    if any(not addresses for _, addresses in others) or any(addresses and len(addresses) > 1 for addresses in sender):
+        return "its Sender cannot be read"
+    return ""
 
 
 def author_against(snapshot: Snapshot, now: float, client: IPAddress, domain: str, found: Author) -> str:
@@ -156,6 +200,15 @@ def author_against(snapshot: Snapshot, now: float, client: IPAddress, domain: st
     return f"{domain} asks to reject what fails DMARC"
 
 
+def standing_against(snapshot: Snapshot, recipient: Address, score: int, *, greylisted: bool) -> str:
+    """Why a stranger with that score, or who is to come back later, must not get mail through to this recipient on ``mx``."""
+    if _is_postmaster(snapshot, recipient):
+        return ""
+    if snapshot.reputation.refuse is not None and score >= snapshot.reputation.refuse:
+        return f"a score of {snapshot.reputation.refuse} is to be refused"
+    return "it is to come back later" if greylisted else ""
+
+
 def width_faults(snapshot: Snapshot, listener: str) -> list[str]:
     """Sentences on what the rights of one listener cover together."""
     faults = []
@@ -170,15 +223,60 @@ def width_faults(snapshot: Snapshot, listener: str) -> list[str]:
     return faults
 
 
-def _account(snapshot: Snapshot, party: Party) -> Voices:
+def _account(snapshot: Snapshot, now: float, party: Party) -> Voices:
     account = snapshot.accounts.get(party.account) if party.account is not None else None
-    if account is None or not party.tls:
+    socket = snapshot.listeners[party.listener].local
+    if socket != (party.credential == "=local"):
+        return Voices((), "the word of this machine's kernel counts on its own socket, and there alone")
+    if account is None or not (party.tls or socket):
         return Voices((), "only an account that has logged in over TLS may send there")
     if account.suspended:
         return Voices((), f"the account {account.login} is suspended")
-    if not _is_named(account.send_as, party.sender):
+    if not _owns(snapshot, now, account.login, party.sender):
         return Voices((), f"the sender does not belong to the account {account.login}")
+    if against := _shown_against(snapshot, now, party):
+        return Voices((), against)
     return Voices((Voice(GrantReason.ACCOUNT, account.login),))
+
+
+def _owns(snapshot: Snapshot, now: float, login: str, address: Address | None) -> bool:
+    """Is the address the account's own, lent to it until later than now, or an alias of its mailbox where these count?"""
+    if _is_named(snapshot.accounts[login].send_as, address):
+        return True
+    if address is None:
+        return False
+    for one in snapshot.delegations:
+        if one.login == login and one.expires > now and _is_named((one.address,), address) and one.address[0] != "@":
+            return True
+    rule = snapshot.submission.aliases
+    if rule not in ("own", "shared") or address.domain not in snapshot.local_domains:
+        return False
+    named = snapshot.local_domains[address.domain].aliases.get(address.local.lower(), ())
+    to_it = [target for target in named if _is_named((login,), target)]
+    return bool(to_it) and (rule == "shared" or len(to_it) == len(named))
+
+
+def _shown_against(snapshot: Snapshot, now: float, party: Party) -> str:
+    """Why what the party has shown does not let it send; empty if it does."""
+    if party.credential is None:
+        return "" if snapshot.main_password else "its own password lets no account send"
+    if party.credential in ("=certificate", "=token", "=local"):
+        return ""
+    app = snapshot.accounts[party.account or ""].app_passwords.get(party.credential)
+    if app is None:
+        return "there is no such application password"
+    if app.expires is not None and not now < app.expires:
+        return "the application password has expired"
+    if app.senders and not _is_named(app.senders, party.sender):
+        return "the sender is outside what the application password covers"
+    if app.networks and not (party.identity and any(_spans(network, _plain(party.client)) for network in app.networks)):
+        return "the application password is not for this address"
+    return ""
+
+
+def _spans(network: IPv4Network | IPv6Network, plain: IPAddress) -> bool:
+    first, last = _ends(network)
+    return first.version == plain.version and int(first) <= int(plain) <= int(last)
 
 
 def _rights(now: float, party: Party, held: Iterable[Right]) -> Voices:

@@ -8,15 +8,21 @@ from typing import Any, NamedTuple, Protocol
 from postlatch.model.address import Address
 from postlatch.model.envelope import Client
 from postlatch.policy.dmarc import DmarcFacts
+from postlatch.policy.reputation import Standing
 from postlatch.policy.snapshot import Snapshot
 
 
 class LimitReached(NamedTuple):
-    """A limit that this command would pass. ``name`` is like ``account messages 30/minute``."""
+    """A limit that this command would pass. ``name`` is like ``account messages 30/minute``.
+
+    ``hold``: what goes beyond it is accepted and held for an operator. ``unknown``: whether it is spent cannot be said now.
+    """
 
     name: str
     retry_at: float
     day_spent: bool
+    hold: bool = False
+    unknown: bool = False
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
@@ -52,7 +58,11 @@ class ConnectionFacts:
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
 class SenderFacts:
-    """Known at MAIL. ``account`` is the authenticated login; ``sender`` None is ``<>``; ``spf`` an RFC 7208 result."""
+    """Known at MAIL. ``account`` is the authenticated login; ``sender`` None is ``<>``; ``spf`` an RFC 7208 result.
+
+    ``credential`` names the application password that was used; None is the account's own, and ``CERTIFICATE``, ``TOKEN`` and
+    ``LOCAL`` of ``policy.credentials`` are what they say.
+    """
 
     snapshot: Snapshot
     listener: str
@@ -65,6 +75,7 @@ class SenderFacts:
     spf: str | None
     limit: LimitReached | None
     identity: bool
+    credential: str | None
 
     def __init__(
         self,
@@ -79,6 +90,7 @@ class SenderFacts:
         spf: str | None = None,
         limit: LimitReached | None = None,
         identity: bool = True,
+        credential: str | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.listener = listener
@@ -91,6 +103,7 @@ class SenderFacts:
         self.spf = spf
         self.limit = limit
         self.identity = identity
+        self.credential = credential
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
@@ -98,6 +111,7 @@ class RecipientFacts:
     """Known at RCPT. ``transaction`` is the object that a grant is bound to, by identity.
 
     ``known`` is the call-out's answer where ``needs_callout`` is true (None: undecided), and is ignored elsewhere.
+    ``standing`` is None where strangers are not judged.
     """
 
     snapshot: Snapshot
@@ -112,6 +126,8 @@ class RecipientFacts:
     known: bool | None
     limit: LimitReached | None
     identity: bool
+    credential: str | None
+    standing: Standing | None
 
     def __init__(
         self,
@@ -127,6 +143,8 @@ class RecipientFacts:
         known: bool | None,
         limit: LimitReached | None = None,
         identity: bool = True,
+        credential: str | None = None,
+        standing: Standing | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.listener = listener
@@ -140,11 +158,22 @@ class RecipientFacts:
         self.known = known
         self.limit = limit
         self.identity = identity
+        self.credential = credential
+        self.standing = standing
+
+
+class NamedField(NamedTuple):
+    """A field of the header that names who sends: ``Sender``, ``Resent-From`` or ``Resent-Sender``; None: it cannot be read."""
+
+    name: str
+    addresses: tuple[Address, ...] | None
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
 class MessageFacts:
     """Known after the final dot. ``header_from`` is None if From is absent or cannot be read; ``size`` in octets.
+
+    ``named`` are the other fields that say who sends, in their order.
 
     ``dmarc`` is None where the author is not checked: on every listener but ``mx``.
     """
@@ -160,6 +189,8 @@ class MessageFacts:
     received_count: int
     size: int
     dmarc: DmarcFacts | None
+    credential: str | None
+    named: tuple[NamedField, ...]
 
     def __init__(
         self,
@@ -174,6 +205,8 @@ class MessageFacts:
         received_count: int,
         size: int,
         dmarc: DmarcFacts | None = None,
+        credential: str | None = None,
+        named: tuple[NamedField, ...] = (),
     ) -> None:
         self.snapshot = snapshot
         self.listener = listener
@@ -186,6 +219,8 @@ class MessageFacts:
         self.received_count = received_count
         self.size = size
         self.dmarc = dmarc
+        self.credential = credential
+        self.named = named
 
 
 class AnyFacts(Protocol):
@@ -238,4 +273,9 @@ class EnvelopeFacts(AnyFacts, Protocol):
     @property
     def identity(self) -> bool:
         """The client's address is its own."""
+        ...
+
+    @property
+    def credential(self) -> str | None:
+        """What the account has shown, as in ``SenderFacts``."""
         ...

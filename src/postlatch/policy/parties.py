@@ -101,6 +101,22 @@ def _logins(snapshot: Snapshot, listener: Listener, common: list[Address | None]
             for client in (cases.STRANGERS[0], cases.SUSPECTS[0]):
                 yield Party(listener.name, client, login, sender)
             yield Party(listener.name, cases.STRANGERS[1], login, sender, tls=False)
+        yield from _credentials(snapshot, listener, login)
+
+
+def _credentials(snapshot: Snapshot, listener: Listener, login: str) -> Iterator[Party]:
+    """What an account may show instead of its password: each class of application password, one that is gone, and others."""
+    senders = cases.account_senders(snapshot, login)
+    for shown in (cases.LOST, "", "=certificate", "=token"):
+        yield Party(listener.name, cases.STRANGERS[0], login, senders[0] if senders else None, credential=shown)
+    for sender in (*senders, None):  # the kernel's word, which counts on the Unix socket alone
+        yield Party(listener.name, cases.SUSPECTS[0], login, sender, tls=False, credential="=local")
+    for one in cases.credentials(snapshot, login):
+        covered = [address for address in map(cases.member, sorted(one.senders)[:2]) if address is not None]
+        for client in cases.credential_clients(one):
+            for sender in (*senders, *covered, None):
+                yield Party(listener.name, client, login, sender, credential=one.name)
+            yield Party(listener.name, client, login, (*covered, *senders, None)[0], identity=False, credential=one.name)
 
 
 def _by_right(listener: Listener, right: Right, common: list[Address | None]) -> Iterator[Party]:
@@ -124,4 +140,4 @@ def _representatives(snapshot: Snapshot, listener: Listener, common: list[Addres
         yield Party(listener.name, cases.inside(right), sender=(*cases.right_senders(right), common[1])[0])
     for login in [login for login in cases.account_samples(snapshot) if not snapshot.accounts[login].suspended][:1]:
         for sender in cases.account_senders(snapshot, login)[:1]:
-            yield Party(listener.name, cases.STRANGERS[0], login, sender)
+            yield Party(listener.name, cases.STRANGERS[0], login, sender, credential="=local" if listener.local else None)

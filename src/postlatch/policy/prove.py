@@ -11,7 +11,7 @@ from itertools import product
 from typing import NamedTuple
 
 from postlatch.model.address import Address
-from postlatch.model.envelope import Client, Destination, IPAddress, Role
+from postlatch.model.envelope import Client, Destination, GrantReason, IPAddress, Role
 from postlatch.model.verdict import Accept, Defer, Refuse
 from postlatch.policy import cases, expect, forms
 from postlatch.policy.decide import (
@@ -23,9 +23,10 @@ from postlatch.policy.decide import (
     expand,
 )
 from postlatch.policy.dmarc import DmarcFacts
-from postlatch.policy.facts import ConnectionFacts, MessageFacts, RecipientFacts, SenderFacts
+from postlatch.policy.facts import ConnectionFacts, MessageFacts, NamedField, RecipientFacts, SenderFacts
 from postlatch.policy.grant import RelayGrant
 from postlatch.policy.parties import Target, all_targets, parties
+from postlatch.policy.prove_standing import StandingFaults, standing_faults
 from postlatch.policy.snapshot import Right, Snapshot
 
 MOST = 20  # sentences: more would not be read
@@ -66,6 +67,7 @@ def examine(snapshot: Snapshot, now: float, decide: Decider = REAL) -> Proof:
             proof.say((name, fault), fault)
         proof.judge_connection(name)
         proof.judge_authors(name)
+        proof.add(standing_faults(snapshot, now, listener, decide.recipient, targets.few))
         for party, aims in parties(snapshot, listener, targets):
             proof.judge(party, aims)
             if len(proof.sentences) >= MOST:
@@ -92,6 +94,12 @@ class _Proof:
     def say(self, key: object, sentence: str) -> None:
         """Add a counterexample; one of a kind is enough."""
         self.sentences.setdefault(key, sentence)
+
+    def add(self, found: StandingFaults) -> None:
+        """Take up what was found apart from this."""
+        self.classes += found.classes
+        for key, sentence in found.sentences.items():
+            self.say(key, sentence)
 
     def judge_connection(self, listener: str) -> None:
         """A ban holds."""
@@ -190,6 +198,7 @@ class _Proof:
             party.spf,
             None,
             party.identity,
+            party.credential,
         )
 
     def _judge_target(
@@ -208,6 +217,7 @@ class _Proof:
             target.known,
             None,
             party.identity,
+            party.credential,
         )
         self.classes += 1
         verdict = self._decide.recipient(facts)
@@ -234,16 +244,51 @@ class _Proof:
 
     def _judge_message(self, party: expect.Party, grant: RelayGrant | None) -> None:
         refs = [grant.ref] if grant is not None else []
-        for header_from, count in ((self._stranger, 1), (party.sender, 1), (None, 0), (party.sender, 2)):
+        claims = [(self._stranger, 1), (party.sender, 1), (None, 0), (party.sender, 2)]
+        if party.credential is not None:  # it may cover less than what its account owns
+            claims += [(address, 1) for address in cases.account_senders(self._snapshot, party.account)]
+        for header_from, count in claims:
             addresses = (header_from,) if header_from is not None else None
-            against = expect.header_against(self._snapshot, party, refs, addresses, count)
+            against = expect.header_against(self._snapshot, self._now, party, refs, addresses, count)
             if against and self._takes(party, grant, addresses, count, 1):
                 self._say_party(party, f"could send a message From {_named(header_from)}", against)
-        if self._takes(party, grant, (party.sender,) if party.sender is not None else None, 1, 101):
+        self._judge_named(party, grant, refs)
+        own = (party.sender,) if party.sender is not None else None
+        by_login = grant is not None and grant.reason is GrantReason.ACCOUNT
+        if by_login and self._takes(party._replace(credential=cases.LOST), grant, own, 1, 1):
+            self._say_party(party, "could send a message", "its application password is revoked meanwhile")
+        if self._takes(party, grant, own, 1, 101):
             self._say_party(party, "could keep a message in a loop", "it has 101 Received fields")
 
+    def _judge_named(self, party: expect.Party, grant: RelayGrant | None, refs: list[str]) -> None:
+        """Sender and the Resent fields: a stranger's, one of the party's own, one that cannot be read; and two authors."""
+        own, strange = party.sender, self._stranger
+        if own is None or strange is None:
+            return
+        sender = ("Sender", (own,))
+        kinds: list[tuple[tuple[Address, ...], expect.Others]] = [
+            *(((own,), [(name, (strange,))]) for name in ("Sender", "Resent-From", "Resent-Sender")),
+            *(((own,), [(name, None)]) for name in ("Sender", "Resent-From", "Resent-Sender")),
+            ((own,), [("Resent-From", (own, strange))]),
+            ((own,), [sender, sender]),
+            ((own,), [("Sender", (own, own))]),
+            ((own, own), []),
+            ((own, strange), [sender]),
+            ((own, own), [sender]),
+        ]
+        for authors, others in kinds:
+            against = expect.header_against(self._snapshot, self._now, party, refs, authors, 1, others)
+            if against and self._takes(party, grant, authors, 1, 1, tuple(NamedField(*one) for one in others)):
+                self._say_party(party, f"could send a message with {others[0][0] if others else 'two authors'}", against)
+
     def _takes(
-        self, party: expect.Party, grant: RelayGrant | None, addresses: tuple[Address, ...] | None, count: int, hops: int
+        self,
+        party: expect.Party,
+        grant: RelayGrant | None,
+        addresses: tuple[Address, ...] | None,
+        count: int,
+        hops: int,
+        named: tuple[NamedField, ...] = (),
     ) -> bool:
         facts = MessageFacts(
             self._snapshot,
@@ -256,6 +301,8 @@ class _Proof:
             count,
             hops,
             1000,
+            credential=party.credential,
+            named=named,
         )
         return isinstance(self._decide.message(facts, [grant]), Accept)
 
@@ -271,7 +318,8 @@ def _login(snapshot: Snapshot, party: expect.Party) -> str:
     account = snapshot.accounts.get(party.account)
     if account is None:
         return f"logged in as {party.account}, which is no account"
-    return f"logged in as {party.account}" + (", which is suspended" if account.suspended else "")
+    by = f" by the application password {party.credential!r}" if party.credential is not None else ""
+    return f"logged in as {party.account}{by}" + (", which is suspended" if account.suspended else "")
 
 
 def _named(sender: Address | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,15 +10,18 @@ from postlatch.model.address import Address
 from postlatch.model.envelope import Client, GrantReason, Role
 from postlatch.model.verdict import Accept, Defer, Refuse
 from postlatch.policy import replies
+from postlatch.policy.credentials import header_credential
 from postlatch.policy.dmarc import REJECT, decide_disposition
 from postlatch.policy.facts import MessageFacts
 from postlatch.policy.grant import RelayGrant
-from postlatch.policy.match import lists, permits
+from postlatch.policy.match import permits
 from postlatch.policy.rules import Rule, Tightening, Unknown
-from postlatch.policy.rules_party import SUBMISSION_ROLES, role_of
+from postlatch.policy.rules_party import SUBMISSION_ROLES, named, role_of
 from postlatch.policy.rules_party import listener as known_listener
 from postlatch.policy.snapshot import Snapshot
+from postlatch.policy.ties import may_send_as
 
+SENDER: Final = "Sender"
 MAX_HOPS: Final = 100  # Received fields, RFC 5321 section 6.3
 
 
@@ -77,30 +80,51 @@ def one_from(facts: Sealed) -> Refuse | None:
     return Refuse(replies.ONE_FROM, "one from", f"{count} From fields" if count != 1 else "From cannot be read")
 
 
-def header_owned(facts: Sealed) -> Refuse | Defer | None:
-    """On submission, each address in From belongs to the account. RFC 6409 section 6.1."""
-    if role_of(facts) not in SUBMISSION_ROLES:
+def one_sender(facts: Sealed) -> Refuse | None:
+    """Where senders are tied: one Sender at most, and one if From has several mailboxes; all readable. RFC 5322 section 3.6.2."""
+    if not _is_tied(facts):
         return None
-    account = facts.snapshot.accounts.get(facts.header.account or "")
-    if account is None or account.suspended:
-        return Defer(replies.CHANGED, "header owned", f"the account {facts.header.account} is no longer active")
-    for address in facts.header.header_from or ():
-        if not lists(account.send_as, address):
-            return _not_owned("header owned", f"the account {account.login}", address)
+    senders = [field.addresses for field in facts.header.named if field.name == SENDER]
+    if len(senders) > 1 or any(addresses is None or len(addresses) > 1 for addresses in senders):
+        return Refuse(replies.ONE_SENDER, "one sender", "Sender does not name exactly one mailbox")
+    if len(facts.header.header_from or ()) > 1 and not senders:
+        return Refuse(replies.ONE_SENDER, "one sender", "From names several mailboxes and there is no Sender")
+    unreadable = next((field.name for field in facts.header.named if not field.addresses), None)
+    if unreadable is not None:
+        return Refuse(replies.ONE_SENDER, "one sender", f"{unreadable} cannot be read")
     return None
 
 
+def header_owned(facts: Sealed) -> Refuse | Defer | None:
+    """On submission, each address that names a sender belongs to the account, at this moment. RFC 6409 section 6.1."""
+    if role_of(facts) not in SUBMISSION_ROLES:
+        return None
+    header, snapshot = facts.header, facts.snapshot
+    account = snapshot.accounts.get(header.account or "")
+    if account is None or account.suspended:
+        return Defer(replies.CHANGED, "header owned", f"the account {header.account} is no longer active")
+    for field, address in _names(header):
+        if not may_send_as(snapshot, account, address, facts.now):
+            return _not_owned("header owned", f"the account {account.login}", field, address)
+    if may_send_as(snapshot, account, header.sender, facts.now):
+        return None
+    why = f"the account {account.login} may not send as {named(header.sender)} any more"
+    return Defer(replies.CHANGED, "header owned", why)
+
+
 def header_scope(facts: Sealed) -> Refuse | Defer | None:
-    """On ``relay``, From keeps to the senders of each right that was used; a right for any sender asks for nothing."""
-    for name in {grant.ref for grant in facts.grants if grant is not None and grant.reason is GrantReason.NETWORK}:
+    """On ``relay``, what names a sender keeps to the senders of each right that was used; one for any sender asks for nothing."""
+    for name in _rights(facts):
         right = facts.snapshot.right(name)
         if right is None:
             return Defer(replies.CHANGED, "header scope", f"the right {name} is gone")
         if right.sender_keys and not facts.header.header_from:
             return Refuse(replies.ONE_FROM, "header scope", f"the right {name} names senders, and From cannot be read")
-        for address in facts.header.header_from or ():
+        for field, address in _names(facts.header):
             if not permits(right.sender_keys, address):
-                return _not_owned("header scope", f"the right {name}", address)
+                return _not_owned("header scope", f"the right {name}", field, address)
+        if not permits(right.sender_keys, facts.header.sender):
+            return Defer(replies.CHANGED, "header scope", f"the right {name} does not cover the sender any more")
     return None
 
 
@@ -130,8 +154,30 @@ def _fits(role: Role, account: str | None, grant: RelayGrant | None) -> bool:
     return grant.reason is GrantReason.ACCOUNT and grant.ref == account
 
 
-def _not_owned(rule: str, who: str, address: Address) -> Refuse:
-    return Refuse(replies.HEADER_NOT_OWNED, rule, f"{who} may not send as {address.text}, which From names")
+def _is_tied(facts: Sealed) -> bool:
+    """Somebody with addresses of its own sends: an account, or a right that names its senders."""
+    if role_of(facts) in SUBMISSION_ROLES:
+        return True
+    found = (facts.snapshot.right(name) for name in _rights(facts))
+    return any(right is not None and right.sender_keys for right in found)
+
+
+def _rights(facts: Sealed) -> set[str]:
+    return {grant.ref for grant in facts.grants if grant is not None and grant.reason is GrantReason.NETWORK}
+
+
+def _names(header: MessageFacts) -> Iterator[tuple[str, Address]]:
+    """Every address that the header names as a sender, with its field."""
+    for address in header.header_from or ():
+        yield "From", address
+    for field in header.named:
+        for address in field.addresses or ():
+            yield field.name, address
+
+
+def _not_owned(rule: str, who: str, field: str, address: Address) -> Refuse:
+    reply = replies.HEADER_NOT_OWNED if field == "From" else replies.FIELD_NOT_OWNED
+    return Refuse(reply, rule, f"{who} may not send as {address.text}, which {field} names")
 
 
 TIGHTENING: Final[tuple[Tightening[Sealed], ...]] = (
@@ -140,7 +186,9 @@ TIGHTENING: Final[tuple[Tightening[Sealed], ...]] = (
     loop,
     one_from,
     header_owned,
+    header_credential,
     header_scope,
+    one_sender,
     dmarc,
 )
 RULES: Final[tuple[Rule[Sealed, Accept], ...]] = (*TIGHTENING, message)

@@ -8,10 +8,12 @@ from postlatch.model.address import Address
 from postlatch.model.envelope import Role
 from postlatch.model.verdict import Defer, Refuse
 from postlatch.policy import replies
-from postlatch.policy.facts import AnyFacts, EnvelopeFacts
-from postlatch.policy.match import lists, permits
+from postlatch.policy.credentials import LOCAL, may_send
+from postlatch.policy.facts import AnyFacts, EnvelopeFacts, LimitReached
+from postlatch.policy.match import permits
 from postlatch.policy.rules import Unknown
 from postlatch.policy.snapshot import Account, Right
+from postlatch.policy.ties import may_send_as
 
 SUBMISSION_ROLES: Final = (Role.SUBMISSION, Role.SUBMISSIONS)
 
@@ -21,14 +23,23 @@ def role_of(facts: AnyFacts) -> Role:
     return facts.snapshot.listeners[facts.listener].role
 
 
+def is_logged_in(facts: EnvelopeFacts) -> bool:
+    """A login over TLS; or, on the Unix socket and nowhere else, the kernel's word for who speaks."""
+    if facts.account is None:
+        return False
+    if facts.snapshot.listeners[facts.listener].local:
+        return facts.credential == LOCAL
+    return facts.tls and facts.credential != LOCAL
+
+
 def active_account(facts: EnvelopeFacts) -> Account | None:
-    """The account that is logged in over TLS, exists, is not suspended and owns the sender address."""
-    if facts.account is None or not facts.tls:
+    """The account that is logged in, exists, is not suspended, owns the sender address and may use what it showed."""
+    if facts.account is None or not is_logged_in(facts):
         return None
     account = facts.snapshot.accounts.get(facts.account)
-    if account is None or account.suspended or not lists(account.send_as, facts.sender):
+    if account is None or account.suspended or not may_send_as(facts.snapshot, account, facts.sender, facts.now):
         return None
-    return account
+    return account if may_send(facts, account) else None
 
 
 def active_right(facts: EnvelopeFacts, recipient: Address) -> Right | None:
@@ -47,9 +58,10 @@ def listener(facts: AnyFacts) -> Unknown | None:
 
 def authentication(facts: EnvelopeFacts) -> Refuse | None:
     """Submission needs TLS and a login. RFC 4954 section 6, RFC 6409 section 4.3."""
-    if role_of(facts) not in SUBMISSION_ROLES or (facts.tls and facts.account is not None):
+    if role_of(facts) not in SUBMISSION_ROLES or is_logged_in(facts):
         return None
-    return Refuse(replies.AUTH_REQUIRED, "authentication", "not logged in" if facts.tls else "the connection has no TLS")
+    why = "not logged in" if facts.tls or facts.account is None else "the connection has no TLS"
+    return Refuse(replies.AUTH_REQUIRED, "authentication", why)
 
 
 def account(facts: EnvelopeFacts) -> Refuse | None:
@@ -69,7 +81,7 @@ def sender_owned(facts: EnvelopeFacts) -> Refuse | None:
     if role_of(facts) not in SUBMISSION_ROLES:
         return None
     known = facts.snapshot.accounts[facts.account or ""]
-    if lists(known.send_as, facts.sender):
+    if may_send_as(facts.snapshot, known, facts.sender, facts.now):
         return None
     return Refuse(replies.NOT_OWNED, "sender owned", f"the account {known.login} may not send as {named(facts.sender)}")
 
@@ -86,12 +98,8 @@ def right(facts: EnvelopeFacts) -> Refuse | None:
 
 
 def limit(facts: EnvelopeFacts) -> Refuse | Defer | None:
-    """A limit that is reached: later today, or not before the day is over."""
-    if facts.limit is None:
-        return None
-    reply = replies.limit_reply(facts.limit)
-    why = f"{facts.limit.name} is reached until {replies.rfc3339(facts.limit.retry_at)}"
-    return Refuse(reply, "limit", why) if facts.limit.day_spent else Defer(reply, "limit", why)
+    """A limit that is reached: later today, or not before the day is over. Held mail is none of this rule's."""
+    return limit_verdict(facts.limit) if facts.limit is not None else None
 
 
 def named(sender: Address | None) -> str:
@@ -122,3 +130,14 @@ def _no_right(facts: EnvelopeFacts, covering: list[Right]) -> Refuse:
         return Refuse(replies.RIGHT_SUSPENDED, "right", f"the right {suspended.name} is suspended")
     why = f"the right {covering[0].name} expired at {replies.rfc3339(covering[0].expires)}"
     return Refuse(replies.RIGHT_EXPIRED, "right", why)
+
+
+def limit_verdict(reached: LimitReached) -> Refuse | Defer | None:
+    """What a limit in the way comes to; None where its mail is accepted and held."""
+    if reached.unknown:
+        return Defer(replies.UNDECIDED, "limit", f"the count of {reached.name} is not known now")
+    if reached.hold:
+        return None
+    reply = replies.limit_reply(reached)
+    why = f"{reached.name} is reached until {replies.rfc3339(reached.retry_at)}"
+    return Refuse(reply, "limit", why) if reached.day_spent else Defer(reply, "limit", why)

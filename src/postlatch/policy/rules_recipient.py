@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from postlatch.model.envelope import Destination, GrantReason, Role
 from postlatch.model.verdict import Refuse
 from postlatch.policy import replies
+from postlatch.policy.credentials import credential
 from postlatch.policy.facts import RecipientFacts
 from postlatch.policy.mailboxes import is_bad_form, is_listed, locate
 from postlatch.policy.rules import Permit, Rule, Tightening, Unknown
@@ -22,6 +23,7 @@ from postlatch.policy.rules_party import (
     role_of,
     sender_owned,
 )
+from postlatch.policy.rules_reputation import greylist, reputation
 
 
 def address_form(facts: RecipientFacts) -> Refuse | None:
@@ -151,9 +153,12 @@ TIGHTENING: Final[tuple[Tightening[RecipientFacts], ...]] = (
     authentication,
     account,
     sender_owned,
+    credential,
     recipient_scope,
     route_expired,
     recipient_known,
+    reputation,
+    greylist,
     limit,
 )
 RULES: Final[tuple[Rule[RecipientFacts, Permit], ...]] = (*TIGHTENING, local, relay)

@@ -7,6 +7,7 @@ from typing import Final
 from postlatch.model.envelope import Destination, Role
 from postlatch.model.verdict import Accept, Refuse
 from postlatch.policy import replies
+from postlatch.policy.credentials import credential
 from postlatch.policy.facts import SenderFacts
 from postlatch.policy.rules import Rule, Tightening, Unknown
 from postlatch.policy.rules_party import account, authentication, limit, listener, named, right, role_of, sender_owned
@@ -36,6 +37,7 @@ TIGHTENING: Final[tuple[Tightening[SenderFacts], ...]] = (
     authentication,
     account,
     sender_owned,
+    credential,
     right,
     own_domain,
     limit,

@@ -11,6 +11,8 @@ from postlatch.model.address import Address
 from postlatch.model.envelope import Destination, IPAddress, Role
 from postlatch.policy.dmarc import DmarcRules
 from postlatch.policy.networks import IPNetwork, NetworkTable
+from postlatch.policy.reputation import ReputationRules
+from postlatch.policy.sending import Delegation, Submission
 
 V = TypeVar("V")
 
@@ -29,11 +31,15 @@ def _check_keys(what: str, names: Iterable[tuple[str, str]]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A way in. ``tls``: it speaks TLS, from the first byte or by STARTTLS."""
+    """A way in. ``tls``: it speaks TLS, from the first byte or by STARTTLS.
+
+    ``local``: the Unix socket of this machine, where the kernel says who speaks. There is nobody in between, so it needs no TLS.
+    """
 
     name: str
     role: Role
     tls: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,8 @@ class Right:
     """Who may relay by address (DESIGN section 5). Patterns are ``user@domain``, ``@domain`` or ``<>``; none means any.
 
     ``expires``: the first second that is too late, UTC. ``wide`` and ``masked`` are reasons in writing. ``limits`` are texts
-    such as ``200/day`` by kind. ``sender_keys`` and ``recipient_keys`` are the patterns made ready for look-up.
+    such as ``200/day`` by kind. ``fix`` names what is mended in the header (``date``, ``message-id``, ``from``), and
+    ``rewrite_from`` is the address that replaces a From outside of the right. ``sender_keys`` and ``recipient_keys`` are the patterns made ready for look-up.
     """
 
     name: str
@@ -89,6 +96,8 @@ class Right:
     source: str = "configuration"
     suspended: bool = False
     limits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fix: frozenset[str] = frozenset()
+    rewrite_from: str = ""
     sender_keys: frozenset[str] = field(init=False, repr=False, compare=False)
     recipient_keys: frozenset[str] = field(init=False, repr=False, compare=False)
 
@@ -99,15 +108,39 @@ class Right:
 
 
 @dataclass(frozen=True, slots=True)
+class AppPassword:
+    """What an account may do by one of its application passwords: as much as the account, or less.
+
+    ``senders`` are patterns as in ``send_as``, ``networks`` where it may be used; none means no narrower than the account.
+    ``expires``: the first second that is too late, UTC; None: it has no end.
+    """
+
+    name: str
+    senders: frozenset[str] = frozenset()
+    networks: tuple[IPNetwork, ...] = ()
+    expires: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "senders", frozenset(map(str.lower, self.senders)))
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """Who may submit. ``send_as`` holds ``user@domain``, ``@domain`` and ``<>``, in lower case."""
+    """Who may submit. ``send_as`` holds ``user@domain``, ``@domain`` and ``<>``, in lower case.
+
+    ``source`` is the directory that knows the account, or ``command``.
+    """
 
     login: str
     send_as: frozenset[str]
     suspended: bool = False
+    app_passwords: Mapping[str, AppPassword] = field(default_factory=dict)
+    source: str = "command"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "send_as", frozenset(map(str.lower, self.send_as)))
+        _check_keys("application password", ((key, one.name) for key, one in self.app_passwords.items()))
+        object.__setattr__(self, "app_passwords", _frozen(self.app_passwords))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,9 +160,14 @@ class Snapshot:
     accounts: Mapping[str, Account]
     own_addresses: frozenset[str] = frozenset()
     dmarc: DmarcRules = field(default_factory=DmarcRules)
+    reputation: ReputationRules = field(default_factory=ReputationRules)
+    delegations: tuple[Delegation, ...] = ()
+    submission: Submission = field(default_factory=Submission)
+    main_password: bool = True  # an account's own password may relay; else only its application passwords
     first_domain: str = field(init=False, repr=False)
     _rights_by_name: Mapping[str, Right] = field(init=False, repr=False)
     _tables: Mapping[str, NetworkTable[Right]] = field(init=False, repr=False)
+    _delegated: Mapping[str, tuple[Delegation, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         for what, named in (("listener", self.listeners), ("domain", self.local_domains), ("domain", self.relay_domains)):
@@ -142,6 +180,10 @@ class Snapshot:
         object.__setattr__(self, "_rights_by_name", _frozen({right.name: right for right in self.rights}))
         tables = {name: NetworkTable(self._entries(name)) for name in self.listeners}
         object.__setattr__(self, "_tables", _frozen(tables))
+        object.__setattr__(self, "delegations", tuple(self.delegations))
+        logins = {delegation.login for delegation in self.delegations}
+        held = {login: tuple(one for one in self.delegations if one.login == login) for login in logins}
+        object.__setattr__(self, "_delegated", _frozen(held))
 
     def _entries(self, listener: str) -> Iterator[tuple[IPNetwork, Right]]:
         for right in self.rights:
@@ -163,3 +205,7 @@ class Snapshot:
     def rights_of(self, listener: str, address: IPAddress) -> list[Right]:
         """The rights on ``listener`` whose networks contain ``address``, valid or not, in the order of the configuration."""
         return self._tables[listener].find(address)
+
+    def delegations_of(self, login: str) -> tuple[Delegation, ...]:
+        """What others have delegated to ``login``, lapsed or not."""
+        return self._delegated.get(login, ())

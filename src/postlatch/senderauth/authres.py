@@ -10,12 +10,14 @@ from postlatch.senderauth.authres_forged import strip
 from postlatch.senderauth.dkim.text import printable
 from postlatch.senderauth.results import ArcResult, Authentication, DkimResult, DmarcResult, Result, SpfResult
 
-__all__ = ["field", "received_spf", "strip"]
+__all__ = ["field", "received_spf", "strip", "vouched_for"]
 
 MAX_SIGNATURES: Final = 20  # that are reported
 _MAX_VALUE: Final = 320  # characters, so that a line stays far below the 998 of RFC 5322
 _MAX_REASON: Final = 120
 _LINE: Final = 78
+_MAX_FIELD: Final = 65_536  # octets of a field of ours
+_FIELD_END: Final = re.compile(rb"\r\n(?![ \t])")
 
 # A comment could hold these escaped, but readers disagree about that.
 _NO_COMMENT: Final = str.maketrans("()\\", "[]/")
@@ -37,6 +39,27 @@ def field(authserv_id: str, authentication: Authentication, *, smtp_auth: str | 
         lines[-1] += ";"
         lines += _fold(words)
     return ("\r\n".join(lines) + "\r\n").encode("ascii")
+
+
+def vouched_for(message: bytes, authserv_id: str) -> str:
+    """The author's domain, if a message of ours (octets, our fields in front) begins with our field and DMARC passed; else "".
+
+    Only the very first field is looked at: we put it there, and what a sender wrote stands behind our Received.
+    """
+    head = f"Authentication-Results: {_pvalue(authserv_id)};\r\n\t".encode("ascii")
+    if not message.startswith(head):
+        return ""
+    first = _first_field(message[:_MAX_FIELD], len(head)).decode("ascii", "replace")
+    for result in first.split(";\r\n\t"):
+        words = result.split()
+        if words[:1] == ["dmarc=pass"]:
+            return next((word.removeprefix("header.from=") for word in words if word.startswith("header.from=")), "")
+    return ""
+
+
+def _first_field(message: bytes, start: int) -> bytes:
+    end = _FIELD_END.search(message, start)
+    return message[start : end.start() if end is not None else start]
 
 
 def _spf(spf: SpfResult) -> list[str]:

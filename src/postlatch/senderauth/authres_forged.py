@@ -38,6 +38,15 @@ def strip(block: bytes, authserv_id: str) -> tuple[bytes, int]:
     return b"".join(kept) + rest, removed
 
 
+def without(block: bytes, name: bytes) -> bytes:
+    """A raw header block without the fields of that name (lower case), also with garbage around the name."""
+    if name not in block.lower():
+        return block
+    end = 0 if block.startswith(b"\r\n") else block.find(b"\r\n\r\n") + 2
+    header, rest = (block, b"") if end == 1 else (block[:end], block[end:])
+    return b"".join(raw for raw in _fields(header) if _name_of(raw) != name) + rest
+
+
 def _fields(header: bytes) -> list[bytes]:
     """Each field with its continuation lines. A lone CR or LF ends a line too, as it does for some readers."""
     fields: list[list[bytes]] = []
@@ -51,8 +60,12 @@ def _fields(header: bytes) -> list[bytes]:
 
 def _is_results(raw: bytes) -> bool:
     """Also with white space or any other garbage around the name: somebody may overlook it."""
+    return _name_of(raw) == _NAME
+
+
+def _name_of(raw: bytes) -> bytes:
     name, colon, _ = raw.partition(b":")
-    return bool(colon) and name.strip(_NOT_NAME).lower() == _NAME
+    return name.strip(_NOT_NAME).lower() if colon else b""
 
 
 def _is_claimed(value: bytes, ours: str) -> bool:

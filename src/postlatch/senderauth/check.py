@@ -67,6 +67,10 @@ class MessageCheck:
             )
         return self._spf
 
+    def skip_spf(self) -> None:
+        """Instead of ``start``, where the client's address is not known: whatever it is, it proves nothing."""
+        self._spf = self._task(_unasked(self._sender, self._helo))
+
     def header(self, block: bytes, from_domain: str) -> None:
         """The header block as the client sent it. ``from_domain`` is the author's, empty if there is not exactly one."""
         self._from_domain = from_domain
@@ -146,6 +150,11 @@ def _no_spf(sender: str | None, helo: str) -> SpfResult:
     shown = domain.encode("ascii", "backslashreplace").decode("ascii")
     why = "the DNS did not answer in time (RFC 7208 section 4.6.4)"
     return SpfResult(Result.TEMPERROR, shown, "mfrom" if sender else "helo", reason=why)
+
+
+async def _unasked(sender: str | None, helo: str) -> SpfResult:
+    why = "the client's address is not known: a proxy speaks for it and does not say"
+    return _no_spf(sender, helo)._replace(result=Result.NONE, reason=why)
 
 
 def _no_dmarc(from_domain: str) -> DmarcResult:

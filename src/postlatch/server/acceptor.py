@@ -11,15 +11,18 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from ipaddress import ip_address
 
-from postlatch.model.envelope import Role
+from postlatch.model.envelope import Client, Role
 from postlatch.model.reply import Reply
 from postlatch.model.verdict import Defer
-from postlatch.server.admission import NO_DESCRIPTOR, Shed, Ticket
+from postlatch.policy.networks import unmapped
+from postlatch.server.admission import FULL, NO_DESCRIPTOR, Shed, Ticket
 from postlatch.server.connection import Connection, ListenerPort
+from postlatch.server.proxy_arrival import Arrival
+from postlatch.server.proxy_entry import MOST, ProxyEntry, header_before_tls
 from postlatch.server.refusals import tell
 from postlatch.server.services import Services
 from postlatch.server.turns import STRANGER
@@ -67,6 +70,8 @@ class Acceptor:
         self._spare = spare
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
+        self._entry = ProxyEntry(services, port)
+        self._entering = 0  # that wait for their PROXY header
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -97,28 +102,61 @@ class Acceptor:
                     raise
                 self._refuse_without_descriptor(error)
                 return
-            self._take(client, str(peer[0]))
+            self._take(client, Client(unmapped(ip_address(peer[0].partition("%")[0])), peer[1]))
 
-    def _take(self, client: socket.socket, peer: str) -> None:
-        services, port = self._services, self._port
-        address = ip_address(peer.partition("%")[0])
-        rules = services.rules
-        answer = services.load.admission.admit(
-            port.name, port.role, address, client=rules.connections, network=rules.network_connections or 4 * rules.connections
-        )
-        if isinstance(answer, Shed):
-            self._refuse(client, peer, answer)
-            return
-        task = self._loop.create_task(self._open(client, answer, peer))
+    def _take(self, client: socket.socket, peer: Client) -> None:
+        if not self._port.proxies:
+            ticket = self._admit(client, Arrival(peer))
+            if ticket is not None:
+                self._begin(self._open(client, ticket, Arrival(peer)))
+        elif not self._entry.lists(peer):
+            client.close()
+        elif self._entering >= MOST:
+            self._refuse(client, str(peer.address), Shed("entering", FULL, f"{MOST} connections wait for their PROXY header"))
+        else:
+            self._entering += 1
+            self._begin(self._enter(client, peer))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _open(self, client: socket.socket, ticket: Ticket, peer: str) -> None:
+    def _admit(self, client: socket.socket, came: Arrival) -> Ticket | None:
+        services, port, rules = self._services, self._port, self._services.rules
+        network = rules.network_connections or 4 * rules.connections
+        answer = services.load.admission.admit(
+            port.name, port.role, came.client.address, client=rules.connections, network=network
+        )
+        if isinstance(answer, Ticket):
+            return answer
+        self._refuse(client, str(came.client.address), answer, came.proxy)
+        return None
+
+    async def _enter(self, client: socket.socket, peer: Client) -> None:
+        """Behind a proxy: caps, bans and limits are for the client that its header names."""
+        client.setblocking(False)
+        try:
+            came = await self._entry.read(client, peer)
+        except asyncio.CancelledError:
+            client.close()
+            raise
+        finally:
+            self._entering -= 1
+        if came is None:
+            client.close()
+            return
+        ticket = self._admit(client, came)
+        if ticket is not None:
+            await self._open(client, ticket, came)
+
+    async def _open(self, client: socket.socket, ticket: Ticket, came: Arrival) -> None:
         connection = Connection(self._services, self._port, self._registry, ticket)
+        connection.arrival = came
         made: Callable[[], Connection] = lambda: connection  # noqa: E731  (a factory is what asyncio wants)
         try:
             if self._port.implicit_tls:
-                await self._open_secured(client, ticket, peer, made)
+                await self._open_secured(client, ticket, came, made)
             else:
                 await self._loop.connect_accepted_socket(made, client)
         except OSError:  # it went away, or its handshake failed (ssl.SSLError is one)
@@ -132,19 +170,25 @@ class Acceptor:
             if not connection.made:
                 self._services.load.admission.release(ticket)
 
-    async def _open_secured(self, client: socket.socket, ticket: Ticket, peer: str, made: Callable[[], Connection]) -> None:
+    async def _open_secured(self, client: socket.socket, ticket: Ticket, came: Arrival, made: Callable[[], Connection]) -> None:
         load = self._services.load
         gate = load.gate(stranger=ticket.stranger)
         shed = load.admission.take_tls(ticket)
         if shed is None and gate.full:
             shed = Shed("handshake", _TOO_MANY_HANDSHAKES, f"{gate.slots} TLS handshakes are under way, and more wait")
         if shed is not None:
-            self._refuse(client, peer, shed)
+            self._refuse(client, str(came.client.address), shed, came.proxy)
             return
         task = asyncio.current_task()
         assert task is not None
         slot = await gate.enter(ticket.prefix, self._loop.time, partial(self._give_up, task))
         try:
+            client.setblocking(False)
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                unwanted = await header_before_tls(self._services, self._port, client, came)
+            if unwanted:
+                client.close()
+                return
             await self._loop.connect_accepted_socket(
                 made,
                 client,
@@ -161,13 +205,15 @@ class Acceptor:
 
     # Turning away
 
-    def _refuse(self, client: socket.socket, peer: str, shed: Shed) -> None:
+    def _refuse(self, client: socket.socket, peer: str, shed: Shed, proxy: str = "") -> None:
         with contextlib.suppress(OSError):
             client.send(shed.reply.encode(), socket.MSG_DONTWAIT)  # a fresh socket has room for a line
         client.close()
         self._count(shed.reason)
         if not self._services.load.stalled:
             where = {"listener": self._port.name, "client": peer, "helo": "", "account": ""}
+            if proxy:
+                where["proxy"] = proxy
             tell(self._services, "connection.refused", Defer(shed.reply, shed.rule, shed.why, close=True), {**where})
 
     def _refuse_without_descriptor(self, error: OSError) -> None:

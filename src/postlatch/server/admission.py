@@ -16,7 +16,7 @@ from postlatch.policy.replies import BUSY
 from postlatch.server.caps import Caps
 
 _NETWORK: Final = Reply(421, "4.7.0", "too many connections from your network, try again later")
-_FULL: Final = Reply(421, "4.3.2", "too many connections here, try again later")
+FULL: Final = Reply(421, "4.3.2", "too many connections here, try again later")
 NO_DESCRIPTOR: Final = Reply(421, "4.3.2", "out of system resources, try again later")
 
 
@@ -66,11 +66,11 @@ class Admission:
         stranger = role is Role.MX
         here = self.by_listener.get(listener, 0)
         if self.open >= cap.most:
-            return Shed("total", _FULL, f"{self.open} connections are open, of {cap.most} in all")
+            return Shed("total", FULL, f"{self.open} connections are open, of {cap.most} in all")
         if here >= cap.strangers:
-            return Shed("listener", _FULL, f"{here} connections are open on {listener}, of {cap.strangers} for one listener")
+            return Shed("listener", FULL, f"{here} connections are open on {listener}, of {cap.strangers} for one listener")
         if stranger and self.strangers >= cap.strangers:
-            return Shed("strangers", _FULL, f"{self.strangers} connections of strangers are open, of {cap.strangers}")
+            return Shed("strangers", FULL, f"{self.strangers} connections of strangers are open, of {cap.strangers}")
         (prefix, _), (wide, _) = client_prefixes(address)
         if not self._clients.acquire(prefix, client):
             return Shed("client", BUSY, f"client connections {client} at once is reached by {prefix}")
@@ -87,7 +87,7 @@ class Admission:
         """Count a TLS session on a ticket; given back with it."""
         cap = self.caps.tls
         if self.tls >= cap.most or (ticket.stranger and self._tls_by_strangers >= cap.strangers):
-            return Shed("tls", _FULL, f"{self.tls} TLS sessions are open, of {cap.most}")
+            return Shed("tls", FULL, f"{self.tls} TLS sessions are open, of {cap.most}")
         ticket.tls = True
         self.tls += 1
         self._tls_by_strangers += ticket.stranger

@@ -12,10 +12,10 @@ from postlatch.model.verdict import Accept, Defer, Refuse
 from postlatch.policy.decide import decide_message, recheck
 from postlatch.policy.dmarc import NONE, decide_disposition
 from postlatch.policy.facts import MessageFacts
-from postlatch.policy.replies import limit_reply
+from postlatch.policy.rules_party import limit_verdict
 from postlatch.senderauth import authres
 from postlatch.senderauth.check import MessageCheck
-from postlatch.server import charges, senders
+from postlatch.server import charges, replays, reputation, senders
 from postlatch.server.headers import read_facts
 from postlatch.server.readiness import MEMORY_GONE, NO_SPACE, UNDECIDED, unready
 from postlatch.server.transaction import Transaction
@@ -96,6 +96,8 @@ class BodyHandler:
             transaction.check.feed(collector.rest)
         if self._services.senders is not None:
             block, transaction.forged = authres.strip(block, self._services.senders.authserv_id)
+        if transaction.check is not None:
+            block = reputation.strip(self._services, block)
         draft.write(block + b"\r\n" + collector.rest)
         collector.block = collector.rest = b""
         draft.utf8_headers = header.eight_bit
@@ -137,7 +139,11 @@ class BodyHandler:
         transaction.draft.prefix = senders.trace_fields(
             services.senders, found, origin.client, origin.helo, transaction.sender, quarantined=transaction.quarantined
         )
-        self._settle(transaction, size)
+        transaction.draft.prefix += reputation.mark(services, transaction)
+        if (late := replays.judge(services, transaction)) is not None:
+            self._refuse_message(transaction, late)
+        else:
+            self._settle(transaction, size)
 
     def _settle(self, transaction: Transaction, size: int) -> None:
         assert transaction.draft is not None
@@ -164,6 +170,7 @@ class BodyHandler:
             received_count=header.received_count,
             size=size,
             dmarc=transaction.dmarc,
+            credential=transaction.origin.credential,
         )
         grants = transaction.grants()
         verdict = decide_message(facts, grants)
@@ -172,13 +179,21 @@ class BodyHandler:
                 break
             verdict = recheck(grant, services.snapshot, facts.now)
         if isinstance(verdict, Accept):
-            # Two sessions may have passed the checks at MAIL and RCPT side by side: the total is held to here.
-            transaction.charges = transaction.price(services.rules)
-            limit = charges.check(services, transaction.charges)
-            if limit is not None:
-                self._mail.limit_event(limit.name)
-                kind = Refuse if limit.day_spent else Defer
-                verdict = kind(limit_reply(limit), "limit", f"{limit.name} was reached by other sessions meanwhile")
+            transaction.charges = transaction.price(services.rules, size, facts.now)
+            return self._limited(transaction) or verdict
+        return verdict
+
+    def _limited(self, transaction: Transaction) -> Refuse | Defer | None:
+        """Two sessions may have passed the checks at MAIL and RCPT side by side: the total is held to here."""
+        limit = charges.check(self._services, transaction.charges)
+        transaction.held_because = ""
+        if limit is None:
+            return None
+        verdict = limit_verdict(limit)
+        if verdict is None:
+            transaction.held_because = f"limit reached: {limit.name}"
+            return None
+        self._mail.limit_event(limit.name)
         return verdict
 
     async def _commit_file(self, transaction: Transaction) -> None:
@@ -189,7 +204,13 @@ class BodyHandler:
         except OSError as error:
             self._commit_failed(transaction, WriteFailed(str(error), disk_full=error.errno == 28))
             return
-        if self._mail.transaction is transaction:  # else the client has gone meanwhile, and the draft with it
+        if self._mail.transaction is not transaction:  # the client has gone meanwhile, and the draft with it
+            return
+        # Other sessions have gone on while the disk took its time.
+        if (verdict := self._limited(transaction)) is not None:
+            self._refuse_message(transaction, verdict)
+            self._connection.resume()
+        else:
             self._commit(transaction)
 
     def _commit(self, transaction: Transaction) -> None:
@@ -198,15 +219,16 @@ class BodyHandler:
         now = services.clock.now()
         try:
             rows, grants, named = transaction.expanded(services)
+            draft.held_because = transaction.held_because
             operation = draft.commit(transaction.envelope(rows), grants, transaction, named)
         except SpoolError as error:
             self._refuse_message(transaction, Defer(UNDECIDED, "queue", str(error)))
             return
         operations: list[Any] = [operation]
-        if transaction.new_recipients and transaction.origin.account is not None:
-            operations.append(services.known_recipients.remember(transaction.origin.account, transaction.new_recipients, now))
+        for name, addresses in transaction.new_recipients.items():
+            operations.append(services.known_recipients.remember(name, addresses.values(), now))
         event = transaction.accepted_event(draft.message_id, draft.size, now)
-        services.limiter.charge(transaction.charges, now)
+        charges.count(services, transaction.charges, now)
         transaction.committing = True
         if transaction.held is not None:
             services.load.flight.commit(transaction.held)
@@ -223,6 +245,9 @@ class BodyHandler:
             return
         services.spool.committed(draft)
         services.wake_delivery()
+        if transaction.held_because and services.limit_news is not None:
+            who = " and ".join(sorted({f"{str(reason).lower()} {ref}" for reason, ref in transaction.payers}))
+            services.limit_news.held(who, transaction.held_because, services.clock.now())
         for reason, ref in transaction.payers:
             if reason is GrantReason.NETWORK:
                 services.right_used(ref, transaction.received_at)
@@ -250,7 +275,7 @@ class BodyHandler:
         recipients = [recipient.address.text for recipient in transaction.recipients]
         fields: dict[str, Any] = {"sender": sender, "recipient": recipients}
         if transaction.found is not None:
-            fields |= senders.journalled(transaction.found, transaction.why)
+            fields |= senders.journalled(transaction.found, transaction.why) | reputation.journalled(transaction)
         self._mail.tell("message.refused", verdict, fields)
         self._mail.drop()
         if self._connection.session.waiting:

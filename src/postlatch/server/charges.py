@@ -1,32 +1,110 @@
-"""Which limits a message meets: by whom it is sent, and what it costs. Checked at MAIL and RCPT, charged at commit."""
+"""Which limits a message meets: by whom it is sent, and what it costs. Checked at MAIL and RCPT, charged at commit.
+
+Who pays is the account or the right. Beside it count: the application password, the sender's domain and the whole relay (what
+accounts and rights send, never strangers: they must not use up what users need), and the client's address and network, which
+count for everybody.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from postlatch.limits.charge import DOMAINS, NOTHING, Charge, Reached
+from postlatch.limits.clients import client_prefix, client_prefixes
 from postlatch.limits.limit import Limit
-from postlatch.limits.limiter import Charge, Reached
-from postlatch.model.envelope import GrantReason
+from postlatch.model.envelope import GrantReason, IPAddress
 from postlatch.policy.facts import LimitReached
-from postlatch.server.services import LimitRules, Services
+from postlatch.server.limit_rules import LimitRules, Table
+from postlatch.server.services import Services
+
+Payer = tuple[GrantReason, str]  # the reason, and the account or right
+
+_PAY = frozenset({GrantReason.ACCOUNT, GrantReason.NETWORK})
+_RELAY_KEY = "all"
 
 
-def payer_charges(
-    rules: LimitRules, reason: GrantReason | None, ref: str, *, messages: int = 0, recipients: int = 0, new_recipients: int = 0
-) -> list[Charge]:
-    """Charges for the account or right ``ref``, of which only those with a limit. Others pay by their client address only."""
-    if reason is GrantReason.ACCOUNT:
-        scope, table = "account", rules.account
-    elif reason is GrantReason.NETWORK:
-        scope, table = "right", rules.rights.get(ref, rules.right)
-    else:
+class Costs(NamedTuple):
+    """What a message, or a part of it, costs."""
+
+    messages: int = 0
+    recipients: int = 0
+    new_recipients: int = 0
+    octets: int = 0
+    domains: frozenset[str] = NOTHING
+
+    def of(self, kind: str) -> int:
+        """The cost of one kind; 0 for what no message costs."""
+        if kind == "messages":
+            return self.messages
+        if kind == "recipients":
+            return self.recipients
+        if kind == "new_recipients":
+            return self.new_recipients
+        if kind == DOMAINS:
+            return len(self.domains)
+        return self.octets if kind == "bytes" else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Who sends, as far as limits ask. ``account_since``: when the account was made, None if that is not known."""
+
+    address: IPAddress
+    sender_domain: str = ""  # empty: bounces
+    account: str | None = None
+    credential: str | None = None
+    account_since: float | None = None
+
+
+def payer_charges(rules: LimitRules, payer: Payer, costs: Costs, sending: Sending, now: float) -> list[Charge]:
+    """The charges of the account or right itself, and of the application password. Others pay by their address only."""
+    reason, ref = payer
+    if reason is GrantReason.NETWORK:
+        return _charges("right", ref, rules.rights.get(ref, rules.right), costs)
+    if reason is not GrantReason.ACCOUNT:
         return []
-    charges = []
-    if messages and (limits := table.get("messages")):
-        charges.append(Charge(scope, ref, "messages", limits, messages))
-    if recipients and (limits := table.get("recipients")):
-        charges.append(Charge(scope, ref, "recipients", limits, recipients))
-    if new_recipients and (limits := table.get("new_recipients")):
-        charges.append(Charge(scope, ref, "new_recipients", limits, new_recipients))
-    return charges
+    found = _charges("account", ref, rules.account, costs)
+    if rules.warm_up.seconds and sending.account_since is not None:
+        for charge in found:
+            charge.limits = rules.at_age(charge.limits, now - sending.account_since)
+    # Names with = are no passwords but other ways to log in.
+    if rules.credential and sending.credential is not None and not sending.credential.startswith("="):
+        found += _charges("credential", f"{ref}/{sending.credential}", rules.credential, costs)
+    return found
+
+
+def shared_charges(rules: LimitRules, costs: Costs, sending: Sending, *, paid: Costs | None) -> list[Charge]:
+    """The charges of what several share. ``paid`` is the part that an account or a right sends; None: nobody does."""
+    found: list[Charge] = []
+    if paid is not None and (rules.sender_domain or rules.relay):
+        if sending.sender_domain:
+            found += _charges("sender_domain", sending.sender_domain, rules.sender_domain, paid)
+        found += _charges("relay", _RELAY_KEY, rules.relay, paid)
+    if not rules.bounds_clients:
+        return found
+    if rules.client:
+        found += _charges("client", client_prefix(sending.address), rules.client, costs)
+    if rules.network:
+        found += _charges("network", client_prefixes(sending.address)[1].key, rules.network, costs)
+    return found
+
+
+def _charges(scope: str, key: str, table: Table, costs: Costs) -> list[Charge]:
+    return list(_each(scope, key, table, costs)) if table else []
+
+
+def _each(scope: str, key: str, table: Table, costs: Costs) -> Iterator[Charge]:
+    for kind, limits in table.items():
+        cost = costs.of(kind)
+        if cost:
+            yield Charge(scope, key, kind, limits, cost, costs.domains if kind == DOMAINS else NOTHING)
+
+
+def pays(payer: Payer) -> bool:
+    """True of accounts and network rights."""
+    return payer[0] in _PAY
 
 
 def command_charge(rules: LimitRules, prefix: str, cost: int) -> list[Charge]:
@@ -37,7 +115,14 @@ def command_charge(rules: LimitRules, prefix: str, cost: int) -> list[Charge]:
 
 def reached(found: Reached | None) -> LimitReached | None:
     """The limiter's answer as a fact for the policy."""
-    return None if found is None else LimitReached(found.name, found.retry_at, found.day_spent)
+    return None if found is None else LimitReached(found.name, found.retry_at, found.day_spent, found.hold, found.unknown)
+
+
+def count(services: Services, charges: list[Charge], now: float) -> None:
+    """Charge them, and tell of what is nearly spent."""
+    warned = services.limiter.charge(charges, now)
+    if warned and services.limit_news is not None:
+        services.limit_news.warned(warned, now)
 
 
 def check(services: Services, charges: list[Charge]) -> LimitReached | None:

@@ -6,16 +6,16 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Final, cast
 
 from postlatch.limits.clients import client_prefix
-from postlatch.model.envelope import Client, Role
+from postlatch.model.envelope import Role
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.reply import Reply
 from postlatch.model.verdict import Accept, Refuse
 from postlatch.policy.decide import decide_connection
 from postlatch.policy.facts import ConnectionFacts
+from postlatch.policy.networks import IPNetwork
 from postlatch.policy.replies import rfc3339
 from postlatch.server import charges, watch
 from postlatch.server.admission import Ticket
@@ -23,6 +23,7 @@ from postlatch.server.deadlines import Deadlines
 from postlatch.server.engine import engine_config
 from postlatch.server.login import LoginHandler
 from postlatch.server.mail import MailHandler
+from postlatch.server.proxy_arrival import Arrival, departed, direct, is_header
 from postlatch.server.refusals import tell
 from postlatch.server.services import Services
 from postlatch.server.turns import QUANTUM, STRANGER, SUBMITTER, TRUSTED
@@ -44,6 +45,7 @@ class ListenerPort:
     tls: ssl.SSLContext | None
     implicit_tls: bool
     mechanisms: tuple[str, ...]
+    proxies: tuple[IPNetwork, ...] = ()  # who must send a PROXY header; nobody else may connect then
 
 
 class Connection(asyncio.Protocol):
@@ -55,6 +57,10 @@ class Connection(asyncio.Protocol):
         self.services = services
         self.port = port
         self.ticket = ticket
+        self.arrival: Arrival | None = None  # behind a proxy, who its header says has come
+        self.identity = True  # the client's address is its own
+        self.proxy = ""
+        self.first_octets: bytes | None = b""  # while they may become a PROXY header
         self.made = False  # connection_made() was called, so connection_lost() will be
         self.lost = False
         self.kind = SUBMITTER if port.mechanisms else STRANGER
@@ -74,6 +80,7 @@ class Connection(asyncio.Protocol):
         self.body_started = 0.0
         self.body_octets = 0
         self.account: str | None = None
+        self.credential: str | None = None  # what it has shown, as in ``SenderFacts``
         self.generation = 0  # of the account when it logged in: a later one ends this login
         tls = port.tls is not None
         self.session = ServerSession(engine_config(services, port.role, port.mechanisms, tls=tls, implicit=port.implicit_tls))
@@ -87,17 +94,16 @@ class Connection(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
         self._transport = transport
         self.made = True
-        peer = transport.get_extra_info("peername")
-        if not peer:  # the client was gone before we looked
+        arrival = self.arrival or direct(transport)
+        if arrival is None:  # the client was gone before we looked
             transport.abort()
             return
-        address = ip_address(peer[0].partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        self.client = Client(mapped or address, peer[1])
+        self.client, self.proxy, self.identity = arrival
         self.client_text = str(self.client.address)
         self.client_prefix = client_prefix(self.client.address)
         self._registry.add(self)
-        if self.port.role is Role.RELAY and self.services.snapshot.rights_of(self.port.name, self.client.address):
+        self.login.secured(transport)
+        if self.port.role is Role.RELAY and self.identity and self.services.snapshot.rights_of(self.port.name, self.client.address):
             self.kind = TRUSTED
         self.services.count.inc("postlatch_connections_total", (self.port.name,))
         verdict = decide_connection(self._connection_facts())
@@ -115,7 +121,7 @@ class Connection(asyncio.Protocol):
         if self.upgrading:
             self._held += data
             return
-        if self.closing:
+        if self.closing or (self.first_octets is not None and is_header(self, data)):
             return
         self.session.receive(data)
         if self.queued:
@@ -134,6 +140,7 @@ class Connection(asyncio.Protocol):
         self.closing = self.lost = True
         self.mail.drop()
         self._transport = None
+        departed(self)
         del self.mail, self.login
         self._registry.discard(self)
         if self.ticket is not None:
@@ -223,6 +230,8 @@ class Connection(asyncio.Protocol):
             "client": self.client_text,
             "helo": self.session.helo,
             "account": self.account or "",
+            **({"proxy": self.proxy} if self.proxy else {}),
+            **({"credential": self.credential} if self.credential else {}),
         }
 
     def close(self, reply: Reply) -> None:
@@ -230,6 +239,13 @@ class Connection(asyncio.Protocol):
         if not self.closing and self._transport is not None:
             self.session.shutdown(reply)
             self.pump()
+
+    def hang_up(self) -> None:
+        """End the connection when what was said has gone out; the engine has no part in it."""
+        self.closing = True
+        self.deadlines.closed_at = self._loop.time()
+        if self._transport is not None:
+            self._transport.close()
 
     # What the engine asks for
 
@@ -257,8 +273,9 @@ class Connection(asyncio.Protocol):
             return
         self._transport = secured
         self.upgrading = False
-        self.account = None
+        self.account = self.credential = None
         self.kind = SUBMITTER if self.port.mechanisms else self.kind
+        self.login.secured(secured)
         self.session.tls_started()
         held, self._held = bytes(self._held), bytearray()
         if held and not self.closing:
@@ -303,6 +320,7 @@ class Connection(asyncio.Protocol):
             now=now,
             banned_until=services.bans.until(self.client.address, now),
             limit=limit,
+            identity=self.identity,
         )
 
     def _charge_commands(self) -> None:

@@ -6,12 +6,14 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 
+from postlatch.model.reply import Reply
 from postlatch.server.acceptor import Acceptor, Spare
 from postlatch.server.connection import Connection, ListenerPort
 from postlatch.server.keeper import Keeper
 from postlatch.server.services import Services
 
 _BACKLOG = 1024
+BANNED_NOW = Reply(421, "4.7.0", "Your address was banned; closing")
 
 
 class BindError(Exception):
@@ -68,6 +70,18 @@ class SmtpServer:
     def open_connections(self) -> dict[str, int]:
         """Live connections by listener."""
         return {name: len(registry) for name, registry in self._connections.items()}
+
+    def end_banned(self) -> None:
+        """End the running sessions of those who are banned now."""
+        bans, now = self._services.bans, self._services.clock.now()
+        for connection in self._all():
+            if not connection.made or connection.closing or bans.until(connection.client.address, now) is None:
+                continue
+            connection.ended("banned")
+            if connection.upgrading:
+                connection.abort()
+            else:
+                connection.close(BANNED_NOW)
 
     async def stop(self, grace: float) -> None:
         """Stop accepting, end idle sessions with 421, and give messages on their way in ``grace`` seconds to finish."""

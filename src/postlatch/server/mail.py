@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from postlatch.limits.limiter import Charge
+from postlatch.limits.charge import Charge
 from postlatch.model.address import Address
 from postlatch.model.envelope import Destination, GrantReason, Role
 from postlatch.model.events import Event
@@ -15,12 +15,14 @@ from postlatch.model.verdict import Accept, Defer, Refuse
 from postlatch.policy.decide import AcceptRecipient, decide_recipient, decide_sender, needs_callout
 from postlatch.policy.facts import RecipientFacts, SenderFacts
 from postlatch.policy.match import permits
+from postlatch.policy.snapshot import Right
 from postlatch.senderauth.check import MessageCheck
-from postlatch.server import charges
+from postlatch.server import charges, reputation
 from postlatch.server.body import BodyHandler
 from postlatch.server.readiness import UNDECIDED, unready
 from postlatch.server.refusals import tell
-from postlatch.server.transaction import AcceptedRecipient, Origin, Transaction
+from postlatch.server.transaction import AcceptedRecipient, Origin, Transaction, known_name
+from postlatch.server.turns import TRUSTED
 from postlatch.smtp import events as ev
 
 if TYPE_CHECKING:
@@ -51,10 +53,12 @@ class MailHandler:
         verdict = (
             unready(self._connection, event.params.size)
             or self._stale_login()
-            or self._decide_sender(event.sender, spf="pass" if claims_ours else None)
+            or self._decide_sender(event, spf="pass" if claims_ours else None)
         )
         if claims_ours and isinstance(verdict, Accept):
             self.later(self._ask_spf(event))
+        elif isinstance(verdict, Accept) and (names := self._unread_rights()):
+            self.later(self._read_known(event, verdict, names))
         else:
             self._answer_mail(event, verdict, None)
 
@@ -62,12 +66,28 @@ class MailHandler:
         if isinstance(verdict, Accept):
             self.transaction = Transaction(self._origin(), event.sender, event.params)
             self.transaction.check = check
+            self.transaction.sending = self._sending(event.sender)
             self._connection.session.answer(_SENDER_OK)
             return
         if check is not None:
             check.abandon()
         self.tell("sender.refused", verdict, {"sender": str(event.sender or "<>")})
         self._connection.session.answer(verdict.reply, close=verdict.close)
+
+    def _unread_rights(self) -> list[str]:
+        """Rights with a limit on first-time recipients of which it is not in memory whom they know."""
+        services = self._services
+        names = [known_name((GrantReason.NETWORK, x.name)) for x in self._rights() if self._counts_new(x.name)]
+        return [name for name in names if not services.known_recipients.loaded(name)]
+
+    def _counts_new(self, right: str) -> bool:
+        return bool(self._services.rules.of("right", right, "new_recipients"))
+
+    async def _read_known(self, event: ev.Mail, verdict: Accept, names: list[str]) -> None:
+        for name in names:
+            await self._services.known_recipients.load(name)
+        if self._connection.session.waiting:
+            self._answer_mail(event, verdict, None)
 
     def _claims_ours(self, sender: Address | None) -> bool:
         """True if a stranger names a domain of ours, and it can be asked whether it may: everything else waits for the body."""
@@ -82,7 +102,7 @@ class MailHandler:
         assert check is not None
         found = await check.start()
         if self._connection.session.waiting:
-            self._answer_mail(event, self._decide_sender(event.sender, spf=found.result.value), check)
+            self._answer_mail(event, self._decide_sender(event, spf=found.result.value), check)
         else:
             check.abandon()
 
@@ -91,7 +111,10 @@ class MailHandler:
         connection, senders = self._connection, self._services.senders
         if senders is None or connection.port.role is not Role.MX:
             return None
-        return senders.begin(connection.client, connection.session.helo, sender)
+        check = senders.begin(connection.client, connection.session.helo, sender)
+        if not connection.identity:
+            check.skip_spf()
+        return check
 
     def _stale_login(self) -> Defer | None:
         """A login with a password that has been changed since is over. A suspended account stays: the policy answers it."""
@@ -99,12 +122,13 @@ class MailHandler:
         if connection.account is None:
             return None
         record = self._services.book.get(connection.account)
-        if record is None or record.suspended or record.generation == connection.generation:
-            return None
+        generation = self._services.authenticator.generation(connection.account, connection.credential)
+        if record is None or record.suspended or generation in (None, connection.generation):
+            return None  # what was revoked is the policy's to answer, too
         return Defer(_LOGIN_OVER, "login", f"the credentials of {connection.account} changed after this login", close=True)
 
-    def _decide_sender(self, sender: Address | None, *, spf: str | None) -> Refuse | Defer | Accept:
-        connection, services = self._connection, self._services
+    def _decide_sender(self, event: ev.Mail, *, spf: str | None) -> Refuse | Defer | Accept:
+        connection, services, sender = self._connection, self._services, event.sender
         facts = SenderFacts(
             snapshot=services.snapshot,
             listener=connection.port.name,
@@ -115,26 +139,53 @@ class MailHandler:
             sender=sender,
             helo=connection.session.helo,
             spf=spf,
+            identity=connection.identity,
+            credential=connection.credential,
         )
         verdict = decide_sender(facts)
         if not isinstance(verdict, Accept):
             return verdict
-        limit = charges.check(services, self._sender_charges(sender, facts.now))
-        if limit is None:
+        limit = charges.check(services, self._sender_charges(event, facts.now))
+        if limit is None or limit.hold:
             return verdict
         self.limit_event(limit.name)
         return decide_sender(replace(facts, limit=limit))
 
-    def _sender_charges(self, sender: Address | None, now: float) -> list[Charge]:
-        connection, services = self._connection, self._services
+    def _sender_charges(self, event: ev.Mail, now: float) -> list[Charge]:
+        rules, costs, sending = (
+            self._services.rules,
+            charges.Costs(messages=1, octets=event.params.size),
+            self._sending(event.sender),
+        )
+        payer = self._payer(event.sender, now)
+        if payer is None:
+            return charges.shared_charges(rules, costs, sending, paid=None)
+        due = charges.payer_charges(rules, payer, costs, sending, now)
+        return due + charges.shared_charges(rules, costs, sending, paid=costs)
+
+    def _payer(self, sender: Address | None, now: float) -> charges.Payer | None:
+        """Who is going to pay for the message, as far as MAIL tells: the account, or the first right that covers the sender."""
+        connection = self._connection
         if connection.account is not None:
-            return charges.payer_charges(services.rules, GrantReason.ACCOUNT, connection.account, messages=1)
-        if connection.port.role is not Role.RELAY:
-            return []
-        for right in services.snapshot.rights_of(connection.port.name, connection.client.address):
+            return GrantReason.ACCOUNT, connection.account
+        for right in self._rights():
             if not right.suspended and now < right.expires and permits(right.sender_keys, sender):
-                return charges.payer_charges(services.rules, GrantReason.NETWORK, right.name, messages=1)
-        return []
+                return GrantReason.NETWORK, right.name
+        return None
+
+    def _rights(self) -> list[Right]:
+        connection = self._connection
+        if connection.port.role is not Role.RELAY or not connection.identity:
+            return []
+        return self._services.snapshot.rights_of(connection.port.name, connection.client.address)
+
+    def _sending(self, sender: Address | None) -> charges.Sending:
+        connection, since = self._connection, None
+        if connection.account is not None and self._services.rules.warm_up.seconds:
+            record = self._services.book.get(connection.account)
+            since = record.created_at if record is not None else None
+        domain = sender.domain if sender is not None else ""
+        return charges.Sending(connection.client.address, domain, connection.account, connection.credential, since)
 
     def _origin(self) -> Origin:
         connection = self._connection
@@ -148,6 +199,8 @@ class MailHandler:
             esmtp=session.esmtp,
             tls=session.tls_active,
             account=connection.account,
+            proxy=connection.proxy,
+            credential=connection.credential,
         )
 
     # RCPT
@@ -155,7 +208,7 @@ class MailHandler:
     def on_rcpt(self, event: ev.Rcpt) -> None:
         """Decide on the recipient; ask the next hop first where the configuration says call-out."""
         self._connection.command()
-        if needs_callout(self._services.snapshot, event.recipient):
+        if needs_callout(self._services.snapshot, event.recipient) or reputation.judges(self._connection):
             self.later(self._ask_callout(event))
         else:
             self._decide_recipient(event, known=None)
@@ -163,7 +216,11 @@ class MailHandler:
     async def _ask_callout(self, event: ev.Rcpt) -> None:
         # A stranger must not learn by way of our call-out, nor load the next hop: what can be refused without it, is.
         first = decide_recipient(self._recipient_facts(event.recipient, known=True))
-        known = await self._services.callout(event.recipient) if isinstance(first, AcceptRecipient) else None
+        if isinstance(first, AcceptRecipient) and reputation.judges(self._connection):
+            await reputation.judge(self._connection, event.recipient)
+            first = decide_recipient(self._recipient_facts(event.recipient, known=True))
+        asks = isinstance(first, AcceptRecipient) and needs_callout(self._services.snapshot, event.recipient)
+        known = await self._services.callout(event.recipient) if asks else None
         self._decide_recipient(event, known=known if isinstance(first, AcceptRecipient) else True)
 
     def _decide_recipient(self, event: ev.Rcpt, *, known: bool | None) -> None:
@@ -175,12 +232,16 @@ class MailHandler:
         if isinstance(verdict, AcceptRecipient):
             self.vouched = True
             transaction.accept(AcceptedRecipient(event.recipient, event.params, verdict))
-            if self._is_new(transaction, event.recipient):
-                transaction.new_recipients.append(event.recipient)
+            if verdict.grant is not None:
+                payer = (verdict.grant.reason, verdict.ref)
+                if self._is_new(transaction, payer, event.recipient):
+                    transaction.new_recipients.setdefault(known_name(payer), {})[event.recipient.key] = event.recipient
             session.answer(_RECIPIENT_OK)
             return
         facts: dict[str, Any] = {"sender": str(transaction.sender or "<>"), "recipient": event.recipient.text}
         self.tell("recipient.refused", verdict, facts)
+        if isinstance(verdict, Refuse) and self._connection.kind != TRUSTED and self._connection.identity:
+            self._services.attempts.refused(verdict.rule, self._connection.client.address)
         session.answer(verdict.reply, close=verdict.close)
 
     def _recipient_facts(self, recipient: Address, *, known: bool | None) -> RecipientFacts:
@@ -196,28 +257,48 @@ class MailHandler:
             recipient=recipient,
             transaction=transaction,
             known=known,
+            identity=connection.identity,
+            standing=reputation.standing_of(transaction, recipient),
+            credential=connection.credential,
         )
 
     def _limited(self, recipient: Address, facts: RecipientFacts, transaction: Transaction) -> Refuse | Defer | AcceptRecipient:
         """Decide, then hold the result against the limits of whoever would pay for it."""
         verdict = decide_recipient(facts)
-        if not isinstance(verdict, AcceptRecipient) or verdict.grant is None:
+        if not isinstance(verdict, AcceptRecipient):
             return verdict
-        payer = (verdict.grant.reason, verdict.ref)
-        earlier = transaction.payers.get(payer, 0)
-        fresh = len(transaction.new_recipients) + self._is_new(transaction, recipient)
-        due = charges.payer_charges(self._services.rules, *payer, recipients=earlier + 1, new_recipients=fresh)
-        limit = charges.check(self._services, due)
-        if limit is None:
+        payer = (verdict.grant.reason, verdict.ref) if verdict.grant is not None else None
+        limit = charges.check(self._services, self._recipient_charges(transaction, payer, recipient, facts.now))
+        if limit is None or limit.hold:
             return verdict
         self.limit_event(limit.name)
         return decide_recipient(replace(facts, limit=limit))
 
-    def _is_new(self, transaction: Transaction, recipient: Address) -> bool:
-        account = transaction.origin.account
-        if account is None or any(recipient.key == a.key for a in transaction.new_recipients):
+    def _recipient_charges(
+        self, transaction: Transaction, payer: charges.Payer | None, recipient: Address, now: float
+    ) -> list[Charge]:
+        """What the recipients cost with this one."""
+        rules = self._services.rules
+        new = self._is_new(transaction, payer, recipient)
+        pays = payer is not None and charges.pays(payer)
+        if not pays and not rules.bounds_clients:
+            return []
+        total = transaction.with_one_more(recipient, payer if pays else None, new=new, domains=rules.bounds_domains)
+        due = charges.shared_charges(rules, total.everybody, transaction.sending, paid=total.paid)
+        if payer is not None and total.payer is not None:
+            due += charges.payer_charges(rules, payer, total.payer, transaction.sending, now)
+        return due
+
+    def _is_new(self, transaction: Transaction, payer: charges.Payer | None, recipient: Address) -> bool:
+        """True if whoever pays did not write to that mailbox before. Of rights it is known only if there is a limit."""
+        if payer is None or not charges.pays(payer):
             return False
-        return self._services.known_recipients.is_new(account, recipient)
+        if payer[0] is GrantReason.NETWORK and not self._counts_new(payer[1]):
+            return False
+        name = known_name(payer)
+        if recipient.key in transaction.new_recipients.get(name, ()):
+            return False
+        return self._services.known_recipients.is_new(name, recipient)
 
     # The end of a transaction
 

@@ -10,18 +10,24 @@ from typing import Any
 from postlatch.accounts.authenticator import Authenticator
 from postlatch.accounts.book import AccountBook
 from postlatch.accounts.known import KnownRecipients
-from postlatch.limits.limit import Limit
 from postlatch.limits.limiter import Limiter
 from postlatch.model.address import Address
 from postlatch.model.clock import Clock
 from postlatch.model.envelope import IPAddress
 from postlatch.model.events import Event
+from postlatch.model.sighting import Sighting
 from postlatch.policy.snapshot import Snapshot
 from postlatch.senderauth.results import Authentication
+from postlatch.server.attempts import Attempts
 from postlatch.server.bans import BanList
+from postlatch.server.limit_news import LimitNews
+from postlatch.server.limit_rules import LimitRules
 from postlatch.server.load import Load
 from postlatch.server.metering import Count
+from postlatch.server.proofs import Proofs
 from postlatch.server.refused import Refusals
+from postlatch.server.replays import Replay, Replays
+from postlatch.server.reputation import Strangers
 from postlatch.server.senders import Senders
 from postlatch.spool.spool import Spool
 
@@ -44,21 +50,11 @@ class SessionLimits:
     auth_failure_delay: float = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class LimitRules:
-    """The parsed ``[limits.*]`` tables. Each maps a kind (``messages``, ``recipients``…) to its limits."""
-
-    account: dict[str, tuple[Limit, ...]] = field(default_factory=dict)
-    right: dict[str, tuple[Limit, ...]] = field(default_factory=dict)
-    rights: dict[str, dict[str, tuple[Limit, ...]]] = field(default_factory=dict)  # by name, where a right has its own
-    client: dict[str, tuple[Limit, ...]] = field(default_factory=dict)
-    connections: int = 50
-    network_connections: int = 0  # 0: four times ``connections``
-
-
 @dataclass(slots=True)
 class Services:
-    """Live parts. ``snapshot``, ``session``, ``rules`` and ``bans`` are replaced on reload; connections read them each time."""
+    """Live parts. ``snapshot``, ``session``, ``rules``, ``bans``, ``proofs``
+    are replaced on reload; connections read them each time.
+    """
 
     clock: Clock
     snapshot: Snapshot
@@ -80,8 +76,15 @@ class Services:
     free_space: Callable[[int], bool]  # is there room for a message of this many octets?
     refusals: Refusals
     draining: bool = False
+    attempts: Attempts = field(default_factory=Attempts)
     load: Load = field(default_factory=Load)
+    proofs: Proofs = field(default_factory=Proofs)  # beside passwords
     senders: Senders | None = None  # None: nobody is checked
+    strangers: Strangers | None = None  # None: nobody is judged
+    replays: Replays | None = None
+    replayed: Callable[[Replay], None] = lambda _: None  # told once of each signature that comes too often
+    limit_news: LimitNews | None = None  # told of what is nearly spent, and of what is held
+    seen: Callable[[Sighting], None] | None = None  # told of every session at its end
     noted: Callable[[Authentication, IPAddress, str, bool], None] | None = None  # results, client, what was done, by a sealer?
 
 

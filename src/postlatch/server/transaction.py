@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from postlatch.limits.limiter import Charge
+from postlatch.limits.charge import NOTHING, Charge
 from postlatch.model.address import Address
 from postlatch.model.envelope import Client, Envelope, EnvelopeRecipient, GrantReason, RecipientParams, Role, SenderParams
 from postlatch.model.events import Event, JsonValue
@@ -14,13 +15,17 @@ from postlatch.policy.aliases import expand
 from postlatch.policy.decide import AcceptRecipient
 from postlatch.policy.dmarc import DmarcFacts
 from postlatch.policy.grant import RelayGrant
+from postlatch.policy.reputation import Standing
 from postlatch.senderauth.check import MessageCheck
+from postlatch.senderauth.reputation.score import Score
 from postlatch.senderauth.results import Authentication
-from postlatch.server.charges import payer_charges
+from postlatch.server import reputation
+from postlatch.server.charges import Costs, Payer, Sending, payer_charges, pays, shared_charges
 from postlatch.server.flight import Held
 from postlatch.server.headers import HeaderCollector, HeaderFacts
+from postlatch.server.limit_rules import LimitRules
 from postlatch.server.senders import is_verified, journalled
-from postlatch.server.services import LimitRules, Services
+from postlatch.server.services import Services
 from postlatch.server.trace import missing_fields, protocol_name, received_field
 from postlatch.spool.contract import SpoolError
 from postlatch.spool.spool import Draft
@@ -38,6 +43,8 @@ class Origin:
     esmtp: bool
     tls: bool
     account: str | None
+    proxy: str
+    credential: str | None
 
     def __init__(
         self,
@@ -49,6 +56,8 @@ class Origin:
         esmtp: bool,
         tls: bool,
         account: str | None,
+        proxy: str = "",
+        credential: str | None = None,
     ) -> None:
         self.listener = listener
         self.role = role
@@ -58,6 +67,8 @@ class Origin:
         self.esmtp = esmtp
         self.tls = tls
         self.account = account
+        self.proxy = proxy
+        self.credential = credential
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
@@ -79,6 +90,14 @@ class AcceptedRecipient:
         return self.verdict.grant.reason if self.verdict.grant is not None else None
 
 
+class Shares(NamedTuple):
+    """What falls to the payer, to all who pay, and to the client."""
+
+    payer: Costs | None
+    paid: Costs | None
+    everybody: Costs
+
+
 class Transaction:
     """From MAIL to the end of DATA. Compared by identity: its grants are valid for this object alone."""
 
@@ -88,40 +107,75 @@ class Transaction:
         self.params = params
         self.recipients: list[AcceptedRecipient] = []
         # Who pays for how many recipients, (reason, account or right) → count, before alias expansion.
-        self.payers: dict[tuple[GrantReason, str], int] = {}
-        self.new_recipients: list[Address] = []
+        self.payers: dict[Payer, int] = {}
+        self.sending = Sending(origin.client.address, sender.domain if sender is not None else "", origin.account)
+        self.domains: dict[Payer | None, set[str]] = {}  # of the recipients, by who pays for them
+        # To whom a payer did not write before: by the name under which this is remembered, then by the recipient's key.
+        self.new_recipients: dict[str, dict[str, Address]] = {}
         self.collector = HeaderCollector()
         self.header: HeaderFacts | None = None
         self.draft: Draft | None = None
         self.committing = False
         self.charges: list[Charge] = []  # what it costs, as judged at its end
+        self.held_because = ""  # a limit is reached, and its mail is to be held
         self.received_at = 0.0
         self.check: MessageCheck | None = None  # of a stranger's message
         self.found: Authentication | None = None  # what it found, at the end
         self.dmarc: DmarcFacts | None = None
         self.why = ""  # what is done by DMARC, as a sentence
         self.quarantined = False
+        self.score: Score | None = None  # of a stranger who was judged
+        self.standing: tuple[Address, Standing] | None = None  # the same for the policy, with what holds for this recipient
         self.forged = 0  # how many results in our name were removed
         self.held: Held | None = None  # what it takes of the memory for mail, from the start of its body to its end
 
     def accept(self, recipient: AcceptedRecipient) -> None:
         """Take a recipient in."""
         self.recipients.append(recipient)
+        payer = None
         if recipient.reason is not None:
             payer = (recipient.reason, recipient.verdict.ref)
             self.payers[payer] = self.payers.get(payer, 0) + 1
+        self.domains.setdefault(payer, set()).add(recipient.address.domain)
 
     def forget(self) -> None:
         """It is over. A grant names its transaction, so without this each message is a cycle that only the collector frees."""
         self.recipients.clear()
 
-    def price(self, rules: LimitRules) -> list[Charge]:
+    def price(self, rules: LimitRules, octets: int, now: float) -> list[Charge]:
         """What this message costs in all."""
-        fresh = len(self.new_recipients)
         charges: list[Charge] = []
-        for (reason, ref), count in self.payers.items():
-            charges += payer_charges(rules, reason, ref, messages=1, recipients=count, new_recipients=fresh)
-        return charges
+        paid: Costs | None = None
+        for payer, count in self.payers.items():
+            if pays(payer):
+                costs = Costs(1, count, self.fresh(payer), octets, frozenset(self.domains.get(payer, NOTHING)))
+                charges += payer_charges(rules, payer, costs, self.sending, now)
+                paid = costs if paid is None else _sum(paid, costs)
+        fresh = sum(map(len, self.new_recipients.values()))
+        total = Costs(1, len(self.recipients), fresh, octets, NOTHING.union(*self.domains.values()))
+        return charges + shared_charges(rules, total, self.sending, paid=paid)
+
+    def with_one_more(self, recipient: Address, payer: Payer | None, *, new: bool, domains: bool) -> Shares:
+        """What its recipients cost with one more, for whom ``payer`` pays, if anybody does. ``domains``: they count too."""
+        seen: dict[Payer | None, set[str]] = {}
+        if domains:
+            seen = {key: set(names) for key, names in self.domains.items()}
+            seen.setdefault(payer, set()).add(recipient.domain)
+        fresh = sum(map(len, self.new_recipients.values())) + new
+        everybody = Costs(0, len(self.recipients) + 1, fresh, 0, NOTHING.union(*seen.values()))
+        if payer is None:
+            return Shares(None, None, everybody)
+        own = Costs(0, self.payers.get(payer, 0) + 1, self.fresh(payer) + new, 0, frozenset(seen.get(payer, NOTHING)))
+        others = [other for other in self.payers if other != payer and pays(other)]
+        if not others:
+            return Shares(own, own, everybody)
+        count = own.recipients + sum(self.payers[other] for other in others)
+        paid = Costs(0, count, fresh, 0, own.domains.union(*(seen.get(other, NOTHING) for other in others)))
+        return Shares(own, paid, everybody)
+
+    def fresh(self, payer: Payer) -> int:
+        """To how many of its recipients so far this payer did not write before."""
+        return len(self.new_recipients.get(known_name(payer), ()))
 
     def grants(self) -> list[RelayGrant | None]:
         """One entry for each accepted recipient: its grant, or None for a stranger's mail to a mailbox of ours."""
@@ -196,14 +250,18 @@ class Transaction:
                 "message": format_id(message_id),
                 "listener": origin.listener,
                 "client": origin.client_text,
+                **({"proxy": origin.proxy} if origin.proxy else {}),
                 "helo": origin.helo,
                 "account": origin.account or "",
+                **({"credential": origin.credential} if origin.credential else {}),
                 "tls": origin.tls,
                 "sender": str(self.sender or "<>"),
                 "recipient": [r.address.text or "postmaster" for r in self.recipients],
                 "grants": sorted({f"{reason}:{ref}" for reason, ref in self.payers}),
                 "size": size,
+                **({"held": self.held_because} if self.held_because else {}),
                 "header_message_id": self.header.message_id if self.header else "",
+                **reputation.journalled(self),
                 **(self._authenticated() if self.found is not None or self.forged else {}),
             },
         )
@@ -215,6 +273,23 @@ class Transaction:
         if self.forged:
             fields["forged_results"] = self.forged
         return fields
+
+
+def known_name(payer: Payer) -> str:
+    """Under which name it is remembered to whom a payer has written. No login holds a space."""
+    reason, ref = payer
+    return f"right {ref}" if reason is GrantReason.NETWORK else ref
+
+
+def _sum(one: Costs, other: Costs) -> Costs:
+    """Of one message that two rights pay for."""
+    return Costs(
+        1,
+        one.recipients + other.recipients,
+        one.new_recipients + other.new_recipients,
+        one.octets,
+        one.domains | other.domains,
+    )
 
 
 def _row(recipient: AcceptedRecipient, target: Address) -> EnvelopeRecipient:

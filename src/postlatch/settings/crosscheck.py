@@ -12,10 +12,12 @@ from typing import Any
 
 from postlatch.settings.aliases import check_aliases
 from postlatch.settings.kinds import quote, suggest
+from postlatch.settings.loginproofs import check_proofs
 from postlatch.settings.origin import Origin
 from postlatch.settings.problem import Problem
 from postlatch.settings.raw import domain_tables, sub_table, tables, texts
 from postlatch.settings.reportboxes import check_reports
+from postlatch.settings.reputationneeds import check_reputation
 from postlatch.settings.routes import parse_route
 from postlatch.settings.tomlines import KeyPath
 from postlatch.settings.tree import HttpSettings
@@ -24,7 +26,18 @@ from postlatch.settings.values import parse_socket, split_socket
 
 def cross_check(origin: Origin) -> list[Problem]:
     """Every problem between keys."""
-    checks = (_names, _addresses, _references, _domain_names, _callouts, check_aliases, check_reports, _smarthost_login)
+    checks = (
+        _names,
+        _addresses,
+        _references,
+        _domain_names,
+        _callouts,
+        check_aliases,
+        check_reports,
+        check_proofs,
+        check_reputation,
+        _smarthost_login,
+    )
     return [problem for check in checks for problem in check(origin)]
 
 

@@ -14,11 +14,8 @@ from postlatch.settings.crosscheck import cross_check
 from postlatch.settings.explain import explain
 from postlatch.settings.origin import Origin
 from postlatch.settings.problem import Problem, SettingsError
-from postlatch.settings.tree import RightSettings, Settings
-
-SYSTEM_PATH = Path("/etc/postlatch/postlatch.toml")
-LOCAL_PATH = Path("postlatch.toml")
-VARIABLE = "POSTLATCH_CONFIG"
+from postlatch.settings.rights import RightSettings
+from postlatch.settings.tree import Settings
 
 _POSITION = re.compile(r"^(?P<what>.*?) \(at line (?P<line>\d+), column (?P<column>\d+)\)$", re.DOTALL)
 # tomllib's words, and what people most often did. Anything else is shown as tomllib says it.
@@ -34,26 +31,6 @@ _ADVICE = {
     "Unescaped '\\'": "write \\\\ for a backslash, or use single quotation marks",
     "Unclosed array": "the closing ] is missing",
 }
-
-
-def default_paths(explicit: Path | None, environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where the configuration may be, best first. A file that was named (``--config``, ``$POSTLATCH_CONFIG``) stands alone."""
-    if explicit is not None:
-        return (explicit,)
-    if named := environment.get(VARIABLE):
-        return (Path(named),)
-    return (LOCAL_PATH, SYSTEM_PATH)
-
-
-def choose_path(explicit: Path | None, environment: Mapping[str, str]) -> Path:
-    """The configuration file to use; SettingsError if there is none."""
-    paths = default_paths(explicit, environment)
-    for path in paths:
-        if len(paths) == 1 or path.exists():
-            return path
-    tried = " and ".join(map(str, paths))
-    advice = f"make one with 'postlatch init DOMAIN', or name it with --config or ${VARIABLE}"
-    raise SettingsError([Problem(str(LOCAL_PATH), "", None, f"there is no configuration: tried {tried}; {advice}")])
 
 
 def load(path: Path) -> Settings:

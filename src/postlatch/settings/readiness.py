@@ -21,6 +21,8 @@ def _certificate(settings: Settings) -> Iterator[Problem]:
     if settings.tls is not None:
         yield from _file(settings, ("tls", "certificate"), settings.tls.certificate)
         yield from _file(settings, ("tls", "key"), settings.tls.key)
+        if settings.tls.client_ca is not None:
+            yield from _file(settings, ("tls", "client_ca"), settings.tls.client_ca)
         return
     for index, listener in enumerate(settings.listeners):
         if listener.role in {Role.SUBMISSION, Role.SUBMISSIONS}:
@@ -31,6 +33,10 @@ def _certificate(settings: Settings) -> Iterator[Problem]:
 def _password(settings: Settings) -> Iterator[Problem]:
     if settings.outbound.password_file is not None:
         yield from _file(settings, ("outbound", "password_file"), settings.outbound.password_file)
+    for key in ("jwks_file", "client_secret_file"):
+        path = getattr(settings.oauth, key, None)
+        if path is not None:
+            yield from _file(settings, ("oauth", key), path)
 
 
 def _file(settings: Settings, key: KeyPath, path: Path) -> Iterator[Problem]:

@@ -100,6 +100,12 @@ class DkimSettings(Table):
         description="Make a new key when the active one is this old, and say so: it is used once it is seen in the DNS on all "
         "authoritative servers. Without it, keys are rotated by `postlatch dkim rotate` alone.",
     )
+    replays: t.Rate | None = Field(
+        default=None,
+        examples=['"500/hour"'],
+        description="How many recipients one and the same signature of others may reach on `mx`; what is beyond is deferred. "
+        "Without it nothing is deferred, and an alert tells of more than 200 in an hour.",
+    )
 
 
 class ReportSettings(Table):

@@ -15,12 +15,17 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from postlatch.model.envelope import Role
 from postlatch.settings import types as t
 from postlatch.settings import values
-from postlatch.settings.limits import LimitSettings, RightLimits
+from postlatch.settings.bans import BanSettings
+from postlatch.settings.limits import LimitSettings
+from postlatch.settings.oauth import OAuthSettings
 from postlatch.settings.origin import Origin
 from postlatch.settings.overload import OverloadSettings
 from postlatch.settings.problem import Problem
+from postlatch.settings.reputation import GreylistSettings, ReputationSettings
+from postlatch.settings.rights import RelayDomainSettings, RightSettings
 from postlatch.settings.senderauth import AuthenticationSettings, DkimSettings, Dmarc, ReportSettings
 from postlatch.settings.session import AccountsSettings, SessionSettings
+from postlatch.settings.submission import SendmailSettings, SubmissionSettings
 from postlatch.settings.tomlines import KeyPath
 from postlatch.settings.types import Table
 
@@ -51,8 +56,9 @@ class ListenerSettings(Table):
     )
     proxies: t.Proxies = Field(
         default=(),
-        examples=["[]"],
-        description="Addresses that must speak the PROXY protocol. Comes with a later version: must be empty.",
+        examples=['["10.0.0.5"]'],
+        description="Addresses of proxies that speak the PROXY protocol (version 1 or 2). Nobody else may connect then, and the "
+        "client's address is the one that the proxy names ([masking.md](masking.md)).",
     )
 
 
@@ -63,6 +69,30 @@ class TlsSettings(Table):
         examples=['"cert.pem"'], description="PEM file: the server's certificate, then its intermediate certificates."
     )
     key: t.FilePath = Field(examples=['"key.pem"'], description="PEM file: the private key, without a passphrase.")
+    channel_binding: bool = Field(
+        default=False,
+        examples=["true"],
+        description="Offer SCRAM-SHA-256-PLUS, bound to the certificate (`tls-server-end-point`). A client that prefers it and "
+        "knows only another binding (`tls-exporter`, `tls-unique`) cannot log in then.",
+    )
+    client_ca: t.FilePath | None = Field(
+        default=None,
+        examples=['"clients.pem"'],
+        description="PEM file: the authorities that vouch for clients' certificates. With it, clients of `submission` and "
+        "`submissions` listeners may log in by a certificate (`EXTERNAL`). One that does not verify ends the TLS handshake.",
+    )
+    client_certificates: t.ClientCertificates = Field(
+        default=t.as_toml({}),
+        examples=['{ "9f86d081…0a08" = "printer" }'],
+        description="Logins by certificate: its SHA-256 fingerprint in hexadecimal, with colons or without, and the account. "
+        "An empty account refuses this certificate.",
+    )
+    client_addresses: bool = Field(
+        default=False,
+        examples=["true"],
+        description="A certificate that is not listed stands for the addresses in it (`rfc822Name`), where they are accounts. "
+        "Only where the authority gives them to none but their owners.",
+    )
 
 
 class DomainSettings(Table):
@@ -103,62 +133,6 @@ class DomainSettings(Table):
 
 def _name_domains(tables: Mapping[str, DomainSettings]) -> Mapping[str, DomainSettings]:
     return t.normalised({raw: table.named(raw, values.parse_domain_name(raw)) for raw, table in tables.items()})
-
-
-class RelayDomainSettings(Table):
-    """A domain that is not ours: we take its mail from anybody and pass it on by one route only (a backup MX, a branch)."""
-
-    route: t.NetworkRoute = Field(
-        examples=['"smtp://10.1.0.5:25"'], description="The only next hop, `smtp://HOST:PORT` or `lmtp://HOST:PORT`."
-    )
-    recipients: t.Recipients = Field(
-        examples=['"callout"'], description='The local parts that receive mail, or `"callout"`: ask the next hop.'
-    )
-    owner: t.Owner = Field(examples=['"ops@example.com"'], description="Who vouches for this.")
-    expires: t.Day = Field(examples=["2027-06-30"], description="The last day of it, in UTC.")
-
-
-class RightSettings(Table):
-    """A network right: machines that may relay by their address, without login. Repeat the table for every right."""
-
-    name: t.Name = Field(examples=['"printers"'], description="How logs, limits and commands call it; unique.")
-    networks: tuple[t.Network, ...] = Field(
-        min_length=1,
-        examples=['["10.0.3.0/28"]'],
-        description="Where the machines are. All rights without `wide` on one listener may cover 256 IPv4 addresses or one "
-        "IPv6 /64.",
-    )
-    listeners: tuple[t.Name, ...] = Field(
-        min_length=1, examples=['["relay"]'], description="The listeners of role `relay` on which the right holds."
-    )
-    owner: t.Owner = Field(examples=['"ops@example.com"'], description="Who vouches for it; required, like its end.")
-    expires: t.Day = Field(examples=["2027-06-30"], description="The last day of it, in UTC.")
-    senders: tuple[t.SenderPattern, ...] = Field(
-        default=(),
-        examples=['["@example.com"]'],
-        description="Envelope senders that it covers: addresses, `@domain`, or `<>` for bounces. Empty: any.",
-    )
-    recipients: tuple[t.Pattern, ...] = Field(
-        default=(),
-        examples=['["@partner.example"]'],
-        description="Recipients that it covers: addresses or `@domain`. Empty: any.",
-    )
-    limits: RightLimits | None = Field(
-        default=None,
-        examples=['{ messages = ["200/day"] }'],
-        description="Limits of its own, in the place of `[limits.right]`.",
-    )
-    wide: t.Line = Field(
-        default="",
-        examples=['"why"'],
-        description="The reason for which more addresses than the proof allows are accepted, in writing.",
-    )
-    masked: t.Line = Field(
-        default="",
-        examples=['"why"'],
-        description="The reason for which a network is accepted behind which every client looks the same (a gateway, a "
-        "container bridge).",
-    )
 
 
 class RouteSettings(Table):
@@ -325,13 +299,19 @@ class Settings(Table):
     )
     rights: tuple[RightSettings, ...] = Field(default=(), description="Network rights.")
     limits: LimitSettings = Field(default=t.as_toml({}), description="Limits.")
+    bans: BanSettings = Field(default=t.as_toml({}), description="Those who try to break in.")
     session: SessionSettings = Field(default=t.as_toml({}), description="The bounds of one SMTP session.")
     overload: OverloadSettings = Field(default=t.as_toml({}), description="What the relay holds at once.")
+    submission: SubmissionSettings = Field(default=t.as_toml({}), description="Mail that accounts send.")
+    sendmail: SendmailSettings = Field(default=t.as_toml({}), description="Mail of local programs.")
     outbound: OutboundSettings = Field(default=t.as_toml({}), description="Mail that leaves.")
     authentication: AuthenticationSettings = Field(default=t.as_toml({}), description="How senders are checked.")
     dmarc: Dmarc = Field(default=t.as_toml({}), description="What is done when a sender's DMARC policy is not met.")
     dkim: DkimSettings = Field(default=t.as_toml({}), description="Signatures of our mail.")
     reports: ReportSettings = Field(default=t.as_toml({}), description="Reports about mail authentication.")
+    reputation: ReputationSettings = Field(default=t.as_toml({}), description="What strangers are judged by.")
+    greylisting: GreylistSettings = Field(default=t.as_toml({}), description="Who is asked to come back.")
+    oauth: OAuthSettings | None = Field(default=None, description="Logins by the tokens of an identity provider.")
     accounts: AccountsSettings = Field(default=t.as_toml({}), description="How passwords are kept.")
     alerts: AlertSettings = Field(default=t.as_toml({}), description="Who is told.")
     retention: RetentionSettings = Field(default=t.as_toml({}), description="How long things are kept.")

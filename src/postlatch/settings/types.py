@@ -127,10 +127,6 @@ def _one_or_many(value: Any) -> Any:
 def _proxies(networks: tuple[values.IPNetwork, ...]) -> tuple[values.IPNetwork, ...]:
     if any(network.prefixlen == 0 for network in networks):
         raise danger("a proxy may not be trusted from everywhere: anybody could name any client address, and so use any right")
-    if networks:
-        raise ValueError(
-            "the PROXY protocol comes with a later version: leave the list empty, and let clients connect directly"
-        )
     return networks
 
 
@@ -233,6 +229,13 @@ Seconds = Annotated[float, _number_or(values.parse_duration, (int, float)), Kind
 Size = Annotated[int, _number_or(values.parse_size, int), Kind("octets, or a text with a unit")]
 AutoWhole = Annotated[int, _auto_or(None), Kind('a whole number, or "auto"')]
 AutoSize = Annotated[int, _auto_or(values.parse_size), Kind('octets, a text with a unit, or "auto"')]
+ClientCertificates = Annotated[
+    Mapping[
+        Annotated[str, AfterValidator(values.parse_fingerprint), Kind("a fingerprint", "fingerprints")],
+        Annotated[str, AfterValidator(values.parse_line)],
+    ],
+    AfterValidator(MappingProxyType),
+]
 FilePath = Annotated[Path, PlainValidator(_path), Kind("a path")]
 StoreUrl = Annotated[str, AfterValidator(_store_url), Kind("a database URL")]
 Deliver = Annotated[str, AfterValidator(_deliver), Kind("a route")]

@@ -20,6 +20,7 @@ _SIZES = {"b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 _SIZE = re.compile(r"(\d{1,12})\s*([a-z]+)", re.IGNORECASE)
 _LIMIT = re.compile(r"(\d{1,12})/(second|minute|hour|day)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PREFIX = re.compile(r"[^/]+(?:/\d{1,3})?")
 
@@ -77,6 +78,17 @@ def parse_name(text: str) -> str:
             f"{quote(text)} is no name: use letters, digits, dot, - and _, beginning with a letter or digit, 64 at most"
         )
     return text
+
+
+def parse_fingerprint(text: str) -> str:
+    """The SHA-256 of a certificate, as OpenSSL and browsers show it; without colons, in lower case."""
+    found = text.replace(":", "").lower()
+    if not _FINGERPRINT.fullmatch(found):
+        raise ValueError(
+            f"{quote(text)} is no fingerprint: give the SHA-256 in 64 hexadecimal digits "
+            "(openssl x509 -noout -fingerprint -sha256 -in CERTIFICATE)"
+        )
+    return found
 
 
 def parse_line(text: str) -> str:

@@ -66,6 +66,10 @@ class ServerSession(MailIntake):
         """True if the connection is encrypted."""
         return self._tls
 
+    def configure(self, config: ServerConfig) -> None:
+        """What is advertised, and permitted, from now on: the owner has learned something of this client."""
+        self._config = config
+
     # What the owner answers
 
     def answer(self, reply: Reply, *, close: bool = False) -> None:

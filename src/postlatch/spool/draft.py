@@ -57,8 +57,9 @@ class Draft:
     """One message on its way in. Used on the loop's thread.
 
     ``write`` any number of times; ``await prepare()`` if ``in_file``; ``commit`` gives the operation to submit; once that is
-    durable ``Spool.committed``, if it fails or nothing comes of it ``abort``. ``utf8_headers``, ``marks`` and ``prefix`` are
-    for the server to set, the last with header fields that are known at the end only, and go in front of what was written.
+    durable ``Spool.committed``, if it fails or nothing comes of it ``abort``. ``utf8_headers``, ``marks``, ``held_because`` and
+    ``prefix`` are for the server to set, the last with header fields that are known at the end only, and go in front of what
+    was written.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Draft:
         "_intake",
         "_state",
         "eight_bit",
+        "held_because",
         "marks",
         "message_id",
         "opened_at",
@@ -89,6 +91,7 @@ class Draft:
         self.utf8_headers = False
         self.marks: HeaderMarks = NO_MARKS
         self.prefix = b""  # ASCII
+        self.held_because = ""  # printable ASCII; then nothing of it is delivered until an operator releases it
 
     @property
     def in_file(self) -> bool:
@@ -145,13 +148,14 @@ class Draft:
         claim = self._make_claim(envelope, kind)
         self._chunks.clear()
         self._state = _State.COMMITTING
-        due = None if self._intake.fast.reserve(claim) else self.opened_at
+        due = None if not self.held_because and self._intake.fast.reserve(claim) else self.opened_at
         digest = self._digest if claim.body is None else digest_of(claim.body)
-        return _Commit(
+        commit = _Commit(
             message_row(claim.message, "file" if claim.body is None else "inline", digest),
             claim.body,
             [recipient_row(self.message_id, recipient, due, claim.message.priority) for recipient in claim.recipients],
         )
+        return _HeldCommit(commit, self.message_id, self.held_because) if self.held_because else commit
 
     def _make_claim(self, envelope: Envelope, kind: str) -> Claim:
         if self.prefix and self._file is None:
@@ -226,3 +230,21 @@ class _Commit:
         recipients = [row for operation in operations for row in operation._recipients]
         insert_rows(connection, INSERT_RECIPIENT, RECIPIENT_VALUES, recipients)
         return [cast("int", operation._message[0]) for operation in operations]
+
+
+class _HeldCommit:
+    """Stores one message and holds all of it, in one transaction: nobody can claim it in between."""
+
+    __slots__ = ("_commit", "_message_id", "_why", "weight")
+
+    def __init__(self, commit: _Commit, message_id: int, why: str) -> None:
+        self._commit = commit
+        self._message_id = message_id
+        self._why = why
+        self.weight = commit.weight
+
+    def __call__(self, connection: sqlite3.Connection) -> int:
+        stored = self._commit(connection)
+        hold = "UPDATE recipients SET state = 'held', due = NULL, last_reply = ? WHERE message = ?"
+        connection.execute(hold, (self._why, self._message_id))
+        return stored

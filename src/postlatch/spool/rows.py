@@ -24,11 +24,11 @@ from postlatch.store.merging import parts
 INSERT_MESSAGE: Final = """
 INSERT INTO messages (id, sender, sender_local, sender_domain, received_at, size, body_kind, body_digest, eight_bit,
   utf8_headers, declared_size, body_type, smtputf8, ret, envid, listener, role, client, helo, account, header_message_id, kind,
-  priority, quarantined, verified, prefix)
+  priority, quarantined, verified, require_tls, prefix)
 VALUES"""
 _PLAIN: Final = "?, " * 12
 _OPTIONAL: Final = "nullif(?, ''), "
-MESSAGE_VALUES: Final = f"(?, {_OPTIONAL * 3}{_PLAIN}{_OPTIONAL * 2}{'?, ' * 7}nullif(?, ''))"
+MESSAGE_VALUES: Final = f"(?, {_OPTIONAL * 3}{_PLAIN}{_OPTIONAL * 2}{'?, ' * 8}nullif(?, ''))"
 INSERT_BODY: Final = "INSERT INTO bodies VALUES"
 BODY_VALUES: Final = "(?, ?)"
 INSERT_RECIPIENT: Final = """
@@ -43,7 +43,7 @@ RECIPIENT_VALUES: Final = (
 SELECT_MESSAGES: Final = """
 SELECT id, sender, sender_local, sender_domain, received_at, size, declared_size, body_type, smtputf8, ret, envid,
   listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers, priority,
-  prefix, quarantined, verified
+  prefix, quarantined, verified, require_tls
 FROM messages WHERE id IN ({})
 """
 RECIPIENT_COLUMNS: Final = """number, address, local, domain, destination, grant_reason, grant_ref, notify, orcpt,
@@ -79,6 +79,7 @@ def message_row(message: StoredMessage, body_kind: str, digest: bytes) -> tuple[
         message.priority,
         int(message.quarantined),
         int(message.verified),
+        params.require_tls,
         bytearray(message.prefix) if message.prefix else "",
     )
 
@@ -130,13 +131,13 @@ def load_messages(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[in
 def _message(row: Sequence[Any]) -> StoredMessage:
     (number, *sender, received_at, size, declared, body_type, smtputf8, ret, envid) = row[:11]
     listener, role, client, helo, account, header_message_id, kind, eight_bit, utf8_headers, priority, *found = row[11:]
-    prefix, quarantined, verified = found
+    prefix, quarantined, verified, require_tls = found
     return StoredMessage(
         message_id=number,
         sender=_address(*sender),
         received_at=received_at,
         size=size,
-        params=SenderParams(declared, body_type, bool(smtputf8), ret, envid),
+        params=SenderParams(declared, body_type, bool(smtputf8), ret, envid, require_tls),
         listener=listener,
         role=None if role is None else Role(role),
         client=None if client is None else ip_address(client),

@@ -44,6 +44,7 @@ class NewReport(NamedTuple):
     received_at: float
     policy: str
     rows: tuple[ReportRow, ...]
+    author: str = ""  # the domain that vouched for the mail that brought it; empty: nobody did
 
     @property
     def passed(self) -> int:
@@ -54,6 +55,10 @@ class NewReport(NamedTuple):
     def failed(self) -> int:
         """Messages that did not."""
         return sum(row.messages for row in self.rows if not row.passed)
+
+
+# What anybody can send without a name must not keep out what comes with one.
+UNVERIFIED_SHARE = 4  # of a day's reports and rows, at most one part in so many
 
 
 class Added(StrEnum):
@@ -79,6 +84,7 @@ class StoredReport(NamedTuple):
     messages: int
     passed: int
     failed: int
+    author: str
     failures: tuple[ReportRow, ...]
 
 
@@ -92,21 +98,25 @@ class Wanted(NamedTuple):
 
 
 def add(report: NewReport) -> Operation[Added]:
-    """Keep a report, unless it is here already (RFC 9990 section 3.5.4: the second one is dropped) or the day is full."""
+    """Keep a report, unless it is here already (RFC 9990 section 3.5.4: the second one is dropped) or the day is full.
+
+    One that nobody vouched for makes room for the same one that somebody does: who guesses its name does not keep it out.
+    """
 
     def run(connection: sqlite3.Connection) -> Added:
-        sql = "SELECT 1 FROM reports WHERE kind = ? AND reporter = ? AND report_id = ? AND domain = ?"
-        if connection.execute(sql, report[:4]).fetchone() is not None:
+        sql = "SELECT id, author FROM reports WHERE kind = ? AND reporter = ? AND report_id = ? AND domain = ?"
+        known = connection.execute(sql, report[:4]).fetchone()
+        if known is not None and (known[1] or not report.author):
             return Added.KNOWN
-        sql = "SELECT count(*), coalesce(sum(row_count), 0) FROM reports WHERE received_at > ?"
-        reports, rows = connection.execute(sql, (report.received_at - _DAY,)).fetchone()
-        if reports >= REPORTS_A_DAY or rows + len(report.rows) > ROWS_A_DAY:
+        if _is_full(connection, report):
             return Added.TOO_MANY
+        if known is not None:
+            _delete(connection, known[0])
         passed, failed = report.passed, report.failed
         cursor = connection.execute(
             "INSERT INTO reports (kind, reporter, report_id, domain, contact, begins, ends, received_at, policy, messages, "
-            "passed, failed, row_count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*report[:9], passed + failed, passed, failed, len(report.rows)),
+            "passed, failed, row_count, author) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*report[:9], passed + failed, passed, failed, len(report.rows), report.author),
         )
         # Failures first, the largest first: what people look at is then read without the rest.
         ordered = sorted(report.rows, key=lambda row: (row.passed, -row.messages, row))
@@ -117,11 +127,23 @@ def add(report: NewReport) -> Operation[Added]:
     return run
 
 
+def _is_full(connection: sqlite3.Connection, report: NewReport) -> bool:
+    share = 1 if report.author else UNVERIFIED_SHARE
+    sql = "SELECT count(*), coalesce(sum(row_count), 0) FROM reports WHERE received_at > ? AND (author = '') = ?"
+    reports, rows = connection.execute(sql, (report.received_at - _DAY, report.author == "")).fetchone()
+    return bool(reports >= REPORTS_A_DAY // share or rows + len(report.rows) > ROWS_A_DAY // share)
+
+
+def _delete(connection: sqlite3.Connection, report: int) -> None:
+    connection.execute("DELETE FROM report_rows WHERE report = ?", (report,))
+    connection.execute("DELETE FROM reports WHERE id = ?", (report,))
+
+
 def load(connection: sqlite3.Connection, wanted: Wanted, *, failures: int = 20) -> list[StoredReport]:
     """Reports, the newest first, each with the first of its ``failures``."""
     found = connection.execute(
-        "SELECT id, kind, reporter, report_id, domain, contact, begins, ends, received_at, messages, passed, failed "
-        "FROM reports WHERE ends >= ?1 AND (?2 = '' OR domain = ?2) AND (?3 = '' OR kind = ?3) "
+        "SELECT id, kind, reporter, report_id, domain, contact, begins, ends, received_at, messages, passed, failed, "
+        "author FROM reports WHERE ends >= ?1 AND (?2 = '' OR domain = ?2) AND (?3 = '' OR kind = ?3) "
         "ORDER BY ends DESC, id DESC LIMIT ?4",
         (wanted.since, wanted.domain, wanted.kind, wanted.limit),
     ).fetchall()
@@ -146,8 +168,7 @@ def prune(before: float) -> Operation[int]:
         for report, count in connection.execute(sql, (before, _PRUNED_REPORTS)).fetchall():
             if gone and rows + count > _PRUNED_ROWS:
                 break
-            connection.execute("DELETE FROM report_rows WHERE report = ?", (report,))
-            connection.execute("DELETE FROM reports WHERE id = ?", (report,))
+            _delete(connection, report)
             gone, rows = gone + 1, rows + count
         return gone
 

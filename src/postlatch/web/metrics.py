@@ -33,6 +33,10 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_connections_open": Metric("gauge", "Connections of clients that are open now.", ("listener",)),
     "postlatch_connections_refused_total": Metric("counter", "Connections refused before the greeting.", ("listener", "rule")),
     "postlatch_auth_total": Metric("counter", "Logins tried, by result.", ("result",)),
+    "postlatch_auth_waiting": Metric("gauge", "Failed logins whose answers wait."),
+    "postlatch_bans": Metric("gauge", "Bans in force."),
+    "postlatch_bans_total": Metric("counter", "Bans made, by what was seen or who decided.", ("kind",)),
+    "postlatch_bans_refused_total": Metric("counter", "Bans not made: they would have hit somebody never banned.", ("kind",)),
     "postlatch_deliveries_total": Metric("counter", "Attempts to deliver to a recipient, by outcome.", ("outcome",)),
     "postlatch_destinations": Metric("gauge", "Next hops that delivery works on or remembers, by state.", ("state",)),
     "postlatch_delivery_waiting": Metric("gauge", "Messages in memory that wait for their delivery, by class.", ("priority",)),
@@ -53,6 +57,11 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_alerts_total": Metric("counter", "Alerts raised, by kind.", ("kind",)),
     "postlatch_sender_checks_total": Metric(
         "counter", "Checks of who sent a stranger's message, by result (RFC 8601).", ("check", "result")
+    ),
+    "postlatch_dns_list_answers_total": Metric("counter", "What DNS lists said of strangers.", ("list", "result")),
+    "postlatch_greylist_total": Metric("counter", "Recipients of strangers that greylisting judged.", ("result",)),
+    "postlatch_dkim_replays_total": Metric(
+        "counter", "Messages whose signature had come too often already, by what was done.", ("result",)
     ),
     "postlatch_reports_total": Metric(
         "counter", "Reports received or sent by mail, by what became of them.", ("kind", "result")

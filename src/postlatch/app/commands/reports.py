@@ -50,6 +50,8 @@ def _shown(report: StoredReport) -> dict[str, Any]:
         "messages": report.messages,
         "passed": report.passed,
         "failed": report.failed,
+        "verified": bool(report.author),
+        "author": report.author or None,
         "sources": [_source(report, row) for row in report.failures],
     }
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 from typing import Any
 
 from postlatch.app.answer import Answer, good
+from postlatch.app.resident import resident_memory
 from postlatch.app.world import World
 from postlatch.model.envelope import Role
 from postlatch.spool.queue import tally
@@ -88,9 +88,3 @@ async def metrics(world: World, _arguments: dict[str, Any]) -> Answer:
             counters.set(name, value, labels)
     counters.set("postlatch_process_resident_memory_bytes", resident_memory(), ("relay",))
     return good("metrics", samples=counters.snapshot())
-
-
-def resident_memory() -> float:
-    """Octets of memory that this process has in use now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return float(pages * 4096)

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from postlatch.cli.render import destinations, dns, journal, people, policy, queue, reports, senders, setup, signing
+from postlatch.cli.render import (
+    destinations,
+    dns,
+    guarding,
+    journal,
+    limiting,
+    masks,
+    people,
+    policy,
+    queue,
+    reports,
+    senders,
+    setup,
+    signing,
+    strangers,
+)
 from postlatch.cli.text import Line, Table
 
 Renderer = Callable[[dict[str, Any]], list[Line | Table]]
@@ -29,10 +44,21 @@ RENDERERS: dict[str, Renderer] = {
     "right.add": people.done("Added the right {name}: proved closed, and in force now."),
     "right.list": people.rights,
     "right.renew": people.done("Renewed the right {name}."),
+    "right.masks": masks.masks,
+    "right.resume": masks.resumed,
     "right.revoke": people.done("Revoked the right {name}: it is over now."),
+    "limits.list": limiting.usage,
+    "limits.reset": people.done("Forgot what was counted of {scope} {key}: it begins at nothing."),
+    "reputation": strangers.reputation,
+    "greylist.list": strangers.entries,
+    "greylist.forget": people.done("Forgot {group}: it is greylisted like anybody."),
     "ban.add": people.ban_added,
     "ban.list": people.bans,
     "ban.remove": people.done("Lifted the ban of {network}."),
+    "ban.export": guarding.lines,
+    "ban.import": guarding.imported,
+    "firewall.status": guarding.firewall,
+    "firewall.rules": guarding.lines,
     "destination.list": destinations.destinations,
     "destination.pause": people.done("Paused {destination}: its mail waits for: postlatch destination resume {destination}"),
     "destination.resume": destinations.resumed,

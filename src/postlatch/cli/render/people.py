@@ -79,8 +79,11 @@ def bans(data: dict[str, Any]) -> list[Line | Table]:
     entries = data.get("bans") or []
     if not entries:
         return [Line("Nobody is banned.")]
-    rows = [(text(entry.get("network")), _until(entry), text(entry.get("why")), when(entry.get("since"))) for entry in entries]
-    return [Table(("NETWORK", "UNTIL", "WHY", "SINCE"), rows)]
+    rows = [
+        (text(entry.get("network")), _until(entry), text(entry.get("why")), when(entry.get("since")), _strikes(entry))
+        for entry in entries
+    ]
+    return [Table(("NETWORK", "UNTIL", "WHY", "SINCE", "TIMES"), rows)]
 
 
 def ban_added(data: dict[str, Any]) -> list[Line | Table]:
@@ -89,6 +92,10 @@ def ban_added(data: dict[str, Any]) -> list[Line | Table]:
     if data.get("until") is None:
         return [Line(f"Banned {network} until it is removed: postlatch ban remove {network}")]
     return [Line(f"Banned {network} until {when(data['until'])}.")]
+
+
+def _strikes(entry: dict[str, Any]) -> str:
+    return str(entry.get("strikes") or 1)
 
 
 def _until(entry: dict[str, Any]) -> str:

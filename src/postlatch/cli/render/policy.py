@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from postlatch.cli.output import place
+from postlatch.cli.render.masks import self_test
 from postlatch.cli.render.words import NOTHING, count, limits, text, when
 from postlatch.cli.text import BAD_STYLE, GOOD_STYLE, UNSURE_STYLE, Line, Table
 
@@ -17,7 +18,8 @@ def check(data: dict[str, Any]) -> list[Line | Table]:
     if counterexamples and errors:
         lines += [Line(), Line(f"{count(len(errors), 'error')} in the configuration:")]
     lines += [Line(f"  {place(error)}") for error in errors]
-    return lines
+    tested = data.get("self_test") or []
+    return [*lines, Line(), Line("Self-test:"), *self_test(tested)] if tested else lines
 
 
 def _verdict(data: dict[str, Any], counterexamples: int, errors: int) -> Line:

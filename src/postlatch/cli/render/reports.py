@@ -23,6 +23,11 @@ def reports(data: dict[str, Any]) -> list[Line | Table]:
     if not found:
         return [Line("There are no reports. They come once the DNS names your report addresses: postlatch dns DOMAIN.")]
     lines: list[Line | Table] = [_domains(found), Line(), _each(found)]
+    if not all(report.get("verified", True) for report in found):
+        lines += [
+            Line(),
+            Line("Unverified: no domain vouched for the mail that brought it. Anybody may have written it.", BAD_STYLE),
+        ]
     for kind in ("dmarc", "tls"):
         lines += _failures([report for report in found if report.get("kind") == kind], kind)
     if not any(report.get("failed") for report in found):
@@ -33,7 +38,8 @@ def reports(data: dict[str, Any]) -> list[Line | Table]:
 def _domains(found: Iterable[dict[str, Any]]) -> Table:
     sums: dict[tuple[str, str], list[int]] = {}
     for report in found:
-        mine = sums.setdefault((text(report.get("domain")), text(report.get("kind"))), [0, 0, 0])
+        kind = text(report.get("kind")) + ("" if report.get("verified", True) else ", unverified")
+        mine = sums.setdefault((text(report.get("domain")), kind), [0, 0, 0])
         for place, name in enumerate(("messages", "passed", "failed")):
             mine[place] += int(report.get(name) or 0)
     rows = [(domain, kind, *(f"{number:,}" for number in numbers)) for (domain, kind), numbers in sorted(sums.items())]
@@ -47,13 +53,14 @@ def _each(found: Iterable[dict[str, Any]]) -> Table:
             text(report.get("domain")),
             text(report.get("kind")),
             text(report.get("reporter")),
+            text(report.get("author")) if report.get("verified", True) else "unverified",
             text(report.get("passed")),
             text(report.get("failed")),
             text(report.get("report_id")),
         )
         for report in found
     ]
-    return Table(("UNTIL", "DOMAIN", "KIND", "REPORTER", "PASSED", "FAILED", "REPORT"), rows)
+    return Table(("UNTIL", "DOMAIN", "KIND", "REPORTER", "SENT BY", "PASSED", "FAILED", "REPORT"), rows)
 
 
 def _failures(found: Iterable[dict[str, Any]], kind: str) -> list[Line | Table]:

@@ -13,7 +13,26 @@ CREATE TABLE accounts (
   created_at REAL NOT NULL,
   changed_at REAL NOT NULL,
   generation INTEGER NOT NULL,           -- grows with each password, suspension and restoration; never used twice
+  source TEXT NOT NULL DEFAULT 'command', -- who knows its password: we, or the directory of this name
   CHECK ((suspended_at IS NULL) = (suspended_reason IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- What an account may log in with besides its password. The secret has 140 random bits, so a plain digest keeps it.
+CREATE TABLE app_passwords (
+  login TEXT NOT NULL,
+  name TEXT NOT NULL CHECK (name <> ''),
+  digest BLOB NOT NULL CHECK (length(digest) = 32),
+  scram_salt BLOB NOT NULL CHECK (length(scram_salt) >= 12),
+  scram_stored_key BLOB NOT NULL CHECK (length(scram_stored_key) = 32),
+  scram_server_key BLOB NOT NULL CHECK (length(scram_server_key) = 32),
+  senders TEXT NOT NULL,                 -- JSON list of user@domain, @domain and <>; empty: all of the account's
+  networks TEXT NOT NULL,                -- JSON list; empty: from anywhere
+  expires_at REAL,                       -- the first second that is too late
+  created_at REAL NOT NULL,
+  created_by TEXT NOT NULL,
+  last_used REAL,
+  generation INTEGER NOT NULL,           -- as an account's
+  PRIMARY KEY (login, name)
 ) STRICT, WITHOUT ROWID;
 
 -- Whom an account has written to before, as keyed digests: a limit asks how many are new, nobody needs the addresses.

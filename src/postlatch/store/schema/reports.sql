@@ -15,6 +15,7 @@ CREATE TABLE reports (
   passed INTEGER NOT NULL,
   failed INTEGER NOT NULL,
   row_count INTEGER NOT NULL,                 -- in report_rows
+  author TEXT NOT NULL DEFAULT '',            -- the domain that vouched for the mail (DMARC); empty: nobody
   UNIQUE (kind, reporter, report_id, domain)  -- the same report twice is one report
 ) STRICT;
 
@@ -59,13 +60,14 @@ CREATE TABLE dmarc_sent (
 CREATE TABLE tls_seen (
   day INTEGER NOT NULL,                  -- since 1970-01-01 UTC
   domain TEXT NOT NULL,                  -- of the recipients
+  policy TEXT NOT NULL,                  -- JSON: what was applied, its text and its hosts; empty: there is none
   result TEXT NOT NULL,                  -- of RFC 8460 section 4.3; empty: TLS succeeded, and so are the next four
   host TEXT NOT NULL,                    -- the MX host's name, then its address
   address TEXT NOT NULL,
   local TEXT NOT NULL,                   -- our address
   reason TEXT NOT NULL,
   sessions INTEGER NOT NULL,
-  PRIMARY KEY (day, domain, result, host, address, local, reason)
+  PRIMARY KEY (day, domain, policy, result, host, address, local, reason)
 ) STRICT, WITHOUT ROWID;
 
 -- The same as dmarc_sent, for TLS reports.

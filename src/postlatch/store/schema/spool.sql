@@ -28,7 +28,8 @@ CREATE TABLE messages (
   priority INTEGER NOT NULL DEFAULT 1 CHECK (priority BETWEEN 0 AND 2),  -- 0 urgent, 1 normal, 2 bulk (spool/priority.py)
   prefix BLOB DEFAULT NULL,              -- header fields that belong in front of a body file
   quarantined INTEGER NOT NULL DEFAULT 0,  -- its author's domain asks to set it apart
-  verified INTEGER NOT NULL DEFAULT 0    -- the sender is who it says: it may get a report
+  verified INTEGER NOT NULL DEFAULT 0,   -- the sender is who it says: it may get a report
+  require_tls TEXT NOT NULL DEFAULT ''   -- RFC 8689: required, no, or empty
 ) STRICT;
 
 -- One index for two readers: the open messages in the order of their ids, and the finished ones by age.

@@ -1,0 +1,1 @@
+"""Folds over what has happened: signs of trouble that no single connection shows. Pure; whoever composes the relay acts on them."""

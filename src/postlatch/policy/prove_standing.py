@@ -1,0 +1,77 @@
+"""The part of the proof about reputation: a bad one is refused where that is asked for, and the best one opens nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from postlatch.model.envelope import Client, Role
+from postlatch.model.verdict import Defer, Refuse
+from postlatch.policy import cases, expect, forms
+from postlatch.policy.decide import AcceptRecipient
+from postlatch.policy.facts import RecipientFacts
+from postlatch.policy.parties import Target
+from postlatch.policy.reputation import Standing
+from postlatch.policy.snapshot import Listener, Snapshot
+
+_BEST, _WORST = -1_000_000, 1_000_000
+_PORT = 40000
+
+DecideRecipient = Callable[[RecipientFacts], Refuse | Defer | AcceptRecipient]
+
+
+class StandingFaults(NamedTuple):
+    """``sentences`` by a key, one of a kind; ``classes``: how many attempts were judged."""
+
+    sentences: dict[object, str]
+    classes: int
+
+
+def standing_faults(
+    snapshot: Snapshot, now: float, listener: Listener, decide: DecideRecipient, targets: Iterable[Target]
+) -> StandingFaults:
+    """A stranger with every kind of standing to each target, on one listener."""
+    sender = forms.parsed(f"{cases.USER}@{cases.foreign_domain(snapshot)}")
+    found: dict[object, str] = {}
+    classes = 0
+    for target in targets:
+        for standing in _standings(snapshot, now):
+            classes += 1
+            facts = RecipientFacts(
+                snapshot,
+                listener.name,
+                Client(cases.STRANGERS[0], _PORT),
+                now,
+                True,
+                None,
+                sender,
+                target.address,
+                object(),
+                target.known,
+                standing=standing,
+            )
+            if not isinstance(decide(facts), AcceptRecipient):
+                continue
+            if against := _against(snapshot, listener, target, standing):
+                whom = f"{cases.STRANGERS[0]}, with a score of {standing.score}, could send to {target.address}"
+                found.setdefault((listener.name, against), f"{whom} through listener {listener.name}, but {against}")
+    return StandingFaults(found, classes)
+
+
+def _standings(snapshot: Snapshot, now: float) -> Iterator[Standing]:
+    yield Standing(_BEST)
+    yield Standing(0, greylisted_until=now + 60)
+    if snapshot.reputation.refuse is not None:
+        yield Standing(snapshot.reputation.refuse)
+        yield Standing(_WORST)
+
+
+def _against(snapshot: Snapshot, listener: Listener, target: Target, standing: Standing) -> str:
+    nobody = expect.Voices((), "nobody answers for it")
+    pairs, against = expect.permitted(listener.role, nobody, target.place, target.address)
+    if not pairs:
+        return against
+    if listener.role is not Role.MX:
+        return ""
+    greylisted = standing.greylisted_until is not None
+    return expect.standing_against(snapshot, target.address, standing.score, greylisted=greylisted)
