@@ -1,4 +1,4 @@
-"""PROXY headers: any octets, cut anywhere, are one result; nothing behind a header is taken, and no memory is made from a length.
+"""PROXY headers: any octets, cut anywhere, are one result; nothing behind one is taken, and a length alone costs no memory.
 
 Input: 4 octets of decisions, then what a proxy sends.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 
 import pytest
@@ -17,7 +17,7 @@ from postlatch.accounts.sasl import Challenge, Failure, Success
 
 ALICE = "alice@example.com"
 KEY = ec.generate_private_key(ec.SECP256R1())
-DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def certificate(*names: x509.GeneralName) -> bytes:
@@ -29,7 +29,7 @@ def certificate(*names: x509.GeneralName) -> bytes:
         .public_key(KEY.public_key())
         .serial_number(1)
         .not_valid_before(DAY)
-        .not_valid_after(DAY + datetime.timedelta(days=1))
+        .not_valid_after(DAY + dt.timedelta(days=1))
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

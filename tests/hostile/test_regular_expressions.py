@@ -21,6 +21,7 @@ SHORT = 1000
 REACH: dict[str, int] = {
     "accounts.names._NAME": AUTH,
     "app.backend:re.search": FILE,
+    "app.commands.masking._TOKEN": SHORT,
     "cli.render.journal._PLAIN": AUTH,
     "delivery.config._NETWORK": FILE,
     "delivery.dsn._MESSAGE_ID": SHORT,
@@ -50,6 +51,7 @@ REACH: dict[str, int] = {
     "model.address:re.sub": ADDRESS,
     "senderauth.reports.compose._SIZE": LINE,
     "senderauth.reports.tlsrpt._TOKEN": 8192,  # longer ones too, in a thread, token by token: its time is linear
+    "server.proxy._PORT": SHORT,
     "server.senders._PAIR": HEADER,
     "server.senders._QUOTED": HEADER,
     "senderauth.arc.parse._POSITION": HEADER,

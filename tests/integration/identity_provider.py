@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs
 
 from joserfc import jwt
-from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 ISSUER = "https://login.example.com/realms/mail"
 AUDIENCE = "postlatch"
@@ -19,7 +20,7 @@ CLIENT = ("post latch", "s:e%c&r t")  # it needs the form-encoding of RFC 6749 s
 
 
 class IdentityProvider:
-    """``with IdentityProvider() as provider``: at ``url``. ``broken`` decides how it fails: a status, "late", "huge", "nonsense"."""
+    """``with IdentityProvider() as provider``: at ``url``. ``broken``: how it fails, a status, "late", "huge" or "nonsense"."""
 
     def __init__(self) -> None:
         self.keys: dict[str, Key] = {
@@ -52,10 +53,11 @@ class IdentityProvider:
         claims = {name: value for name, value in {**claims, **changed}.items() if value is not None}
         return jwt.encode({"alg": alg, "kid": key}, claims, self.keys[key], algorithms=[alg])
 
-    def forged(self, login: str, key: OctKey, kid: str) -> str:
-        """Signed by HMAC with something that everybody knows."""
-        claims = {"iss": ISSUER, "aud": AUDIENCE, "email": login, "exp": int(time.time()) + 300}
-        return jwt.encode({"alg": "HS256", "kid": kid}, claims, key, algorithms=["HS256"])
+    def forged(self, login: str, secret: bytes) -> str:
+        """Signed by HMAC with something that everybody knows. Made by hand: no library would."""
+        claims = {"iss": ISSUER, "aud": AUDIENCE, "email": login, "scope": "smtp", "exp": int(time.time()) + 300}
+        head = ".".join(_b64(json.dumps(part).encode()) for part in ({"alg": "HS256", "kid": "rsa"}, claims))
+        return f"{head}.{_b64(hmac.digest(secret, head.encode(), 'sha256'))}"
 
     def key_set(self) -> bytes:
         """The JWKS."""
@@ -103,7 +105,7 @@ class IdentityProvider:
                 except OSError:  # it has heard enough
                     self.close_connection = True
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_: object) -> None:
                 return None
 
         return Handler
@@ -113,3 +115,7 @@ class IdentityProvider:
         end = time.monotonic() + 10
         while self.broken == "late" and time.monotonic() < end:
             time.sleep(0.02)
+
+
+def _b64(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")

@@ -1,7 +1,7 @@
 """A relay behind something: clients outside, an edge between, and the relay inside, each in a network of its own.
 
-Outside is 198.51.100.0/24 with clients .10 to .19 and the edge .1; inside is 10.9.0.0/24 with the edge .1 and the relay .25. The edge
-masquerades what it forwards, and runs the test's userland proxy and HAProxy.
+Outside is 198.51.100.0/24 with clients .10 to .19 and the edge .1; inside is 10.9.0.0/24 with the edge .1 and the relay .25. The
+edge masquerades what it forwards, and runs the test's userland proxy and HAProxy.
 """
 
 from __future__ import annotations
@@ -118,6 +118,8 @@ class UserlandProxy:
             return
         here, there = key.fileobj, key.data
         assert isinstance(here, socket.socket)
+        if here.fileno() < 0:
+            return
         try:
             data = here.recv(65_536)
             there.sendall(data)
@@ -125,8 +127,9 @@ class UserlandProxy:
             data = b""
         if not data:
             for sock in (here, there):
-                selector.unregister(sock)
-                sock.close()
+                if sock.fileno() >= 0:
+                    selector.unregister(sock)
+                    sock.close()
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -132,7 +132,7 @@ BAD = [
     (v2(tlvs=tlv(3, b"abc")), "4 octets"),
     (sealed(v2(tlvs=tlv(3, b"\0\0\0\1") + tlv(3, bytes(4)))), "4 octets"),
     (sealed(v2(tlvs=tlv(3, bytes(4)))).replace(b"\xc0\x00\x02\x07", b"\xc0\x00\x02\x08"), "CRC32C does not fit"),
-]  # fmt: skip
+]
 
 ABSENT = [
     b"EHLO client.example\r\n",

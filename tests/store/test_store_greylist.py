@@ -44,6 +44,7 @@ def test_saving_replaces_and_forgets(connection: sqlite3.Connection) -> None:
 
 
 def test_what_has_lapsed_goes_in_steps(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")
     waiting = tuple(triplet(number, NOW - 100) for number in range(1500))
     kept = (triplet(5000, NOW - 100, passed=True), triplet(5001, NOW))
     greylist.save(Changes((*waiting, *kept), (Group("old", 9, NOW - 999, NOW - 999), Group("new", 1, NOW, NOW))))(connection)

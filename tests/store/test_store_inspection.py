@@ -26,7 +26,7 @@ def database(tmp_path: Path) -> Path:
         connection.executemany(BODY, [(n, 100 * n) for n in range(1, 200)])
         connection.executemany(
             "INSERT INTO messages SELECT ?, NULL, NULL, NULL, 1.0, 1, 'inline', zeroblob(16), 0, 0, 0, '', 0, '', '', 'mx',"
-            " NULL, NULL, '', '', '', '', ?, 1, NULL, 0, 0",
+            " NULL, NULL, '', '', '', '', ?, 1, NULL, 0, 0, ''",
             [(n, float(n)) for n in range(1500)],
         )
         connection.execute("COMMIT")

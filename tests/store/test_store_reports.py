@@ -154,15 +154,17 @@ def test_what_was_sent_is_remembered_when_what_was_seen_is_forgotten(connection:
 
 
 def tls(result: str = "", sessions: int = 1, *, day: int = 20_000, domain: str = "a.example", host: str = "") -> tls_seen.Seen:
-    return tls_seen.Seen(day, domain, result, host, "", "", "", sessions)
+    return tls_seen.Seen(day, domain, "", result, host, "", "", "", sessions)
 
 
 def test_connections_on_which_tls_fared_alike_are_counted_together(connection: sqlite3.Connection) -> None:
     tls_seen.add([tls(sessions=2), tls("x", host="m1"), tls("x", 4, host="m2")])(connection)
     tls_seen.add([tls(sessions=3), tls("x", host="m1"), tls("x", day=20_001), tls(domain="b.example")])(connection)
-    assert tls_seen.sums(connection, 20_000, "a.example") == (5, 6)
-    assert tls_seen.sums(connection, 20_000, "b.example") == (1, 0)
-    assert tls_seen.sums(connection, 20_001, "a.example") == (0, 1)
+    assert tls_seen.sums(connection, 20_000, "a.example") == [("", 5, 6)]
+    assert tls_seen.sums(connection, 20_000, "b.example") == [("", 1, 0)]
+    assert tls_seen.sums(connection, 20_001, "a.example") == [("", 0, 1)]
+    tls_seen.add([tls(sessions=7)._replace(policy="sts")])(connection)
+    assert tls_seen.sums(connection, 20_000, "a.example") == [("", 5, 6), ("sts", 7, 0)]
     found = tls_seen.failures(connection, 20_000, "a.example", 10)
     assert [(one.result, one.host, one.sessions) for one in found] == [("x", "m2", 4), ("x", "m1", 2)]
     assert len(tls_seen.failures(connection, 20_000, "a.example", 1)) == 1
@@ -174,12 +176,12 @@ def test_a_full_day_of_connections_counts_on_what_it_has_and_takes_nothing_new(c
     tls_seen.add([tls("x")])(connection)
     connection.execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO tls_seen "
-        "SELECT 20000, 'c.example', 'x', i, '', '', '', 1 FROM n",
+        "SELECT 20000, 'c.example', '', 'x', i, '', '', '', 1 FROM n",
         (tls_seen.ROWS_A_DAY,),
     )
     assert tls_seen.add([tls("x", 4), tls("new"), tls("x", day=20_001)])(connection) == 1
-    assert tls_seen.sums(connection, 20_000, "a.example") == (0, 5)
-    assert tls_seen.sums(connection, 20_001, "a.example") == (0, 1)
+    assert tls_seen.sums(connection, 20_000, "a.example") == [("", 0, 5)]
+    assert tls_seen.sums(connection, 20_001, "a.example") == [("", 0, 1)]
 
 
 def test_which_tls_reports_were_sent_is_remembered_when_what_was_seen_is_forgotten(connection: sqlite3.Connection) -> None:

@@ -1,8 +1,8 @@
 """Application passwords: one for each device or program, made by us, shown once, and taken away alone.
 
-The secret is 140 random bits, so nothing can guess it and a plain digest keeps it (a slow hash protects what people choose). It
-is looked up by the login that was claimed: ``alice@example.com``, or ``alice@example.com/printer`` to name the password as well,
-which SCRAM needs, because there the server must say whose salt it is before it knows what the client has.
+The secret is 140 random bits, so nothing can guess it and a plain digest keeps it (a slow hash protects what people choose).
+It is looked up by the login that was claimed: ``alice@example.com``, or ``alice@example.com/printer`` to name the password as
+well, which SCRAM needs, because there the server must say whose salt it is before it knows what the client has.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _SECRET = re.compile(rf"[a-z2-7]{{{_CHARACTERS}}}", re.ASCII)
 _DOMAIN = b"postlatch application password\0"
 COLUMNS = (
     "login, name, digest, scram_salt, scram_stored_key, scram_server_key, senders, networks, expires_at, created_at,"
-    " created_by, last_used, generation"
+    " created_by, last_used"
 )
 
 
 class Claim(NamedTuple):
-    """Whom a client claims to be: a canonical login, and the application password that it names (None: any, or the main one)."""
+    """Whom a client claims to be: a canonical login, and the application password that it names (None: any or the main one)."""
 
     login: str
     credential: str | None = None
@@ -51,10 +51,7 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AppPasswordRecord:
-    """One application password. Times are seconds since 1970, UTC; ``expires_at`` None: it has no end.
-
-    ``generation`` is as an account's: one that was revoked and made anew under its name has another.
-    """
+    """One application password. Times are seconds since 1970, UTC; ``expires_at`` None: it has no end."""
 
     login: str
     name: str
@@ -66,7 +63,11 @@ class AppPasswordRecord:
     created_at: float
     created_by: str
     last_used: float | None
-    generation: int
+
+    @property
+    def generation(self) -> int:
+        """As an account's, for what a session has logged in with: one made anew under its name has another, whatever the clock."""
+        return int.from_bytes(self.digest[:7], "big")
 
     def for_policy(self) -> AppPassword:
         """What the policy needs to know."""
@@ -113,7 +114,9 @@ def parse_scope(login: str, send_as: frozenset[str], senders: Iterable[str]) -> 
     for entry in sorted(found):
         domain = f"@{entry.rpartition('@')[2]}"
         if entry not in own and (entry == NULL_SENDER or domain not in own):
-            raise AccountError(f"{login} may not send as {entry} itself: an application password can only do less than its account")
+            raise AccountError(
+                f"{login} may not send as {entry} itself: an application password can only do less than its account"
+            )
     return found
 
 
@@ -158,7 +161,7 @@ def from_row(row: Sequence[Any]) -> AppPasswordRecord:
     listed, places = json.loads(senders), json.loads(networks)
     if not all(isinstance(value, list) and all(isinstance(entry, str) for entry in value) for value in (listed, places)):
         raise ValueError(f"the scope of the application password {name!r} of {login!r} is not a list of texts")
-    expires_at, created_at, created_by, last_used, generation = rest
+    expires_at, created_at, created_by, last_used = rest
     return AppPasswordRecord(
         login=login,
         name=name,
@@ -170,7 +173,6 @@ def from_row(row: Sequence[Any]) -> AppPasswordRecord:
         created_at=created_at,
         created_by=created_by,
         last_used=last_used,
-        generation=generation,
     )
 
 

@@ -102,7 +102,7 @@ class Authenticator:
     async def verify(self, login: str, password: str, client: str = "") -> Claim | None:
         """Who that is, if the password is theirs, else None. A suspended account verifies: MAIL refuses it.
 
-        An application password counts for the plain login and for ``LOGIN/NAME``. Where a directory knows the login, it is asked.
+        An application password counts for the plain login and for ``LOGIN/NAME``. A directory is asked about logins of its own.
         Busy (454 4.7.0) if that cannot be told now. ``client`` is the client's prefix: with it, what one client can queue is
         bounded, and its own wrong passwords are answered from memory the next time. The same hash is computed for users that
         do not exist.
@@ -221,7 +221,8 @@ class Authenticator:
         return make_secret(login, self._random)
 
     def close(self) -> None:
-        """End the hashing threads."""
+        """End the hashing threads, and what directories hold."""
+        self.directories.close()
         self._pool.close()
 
     def _make(self, password: str) -> Credentials:
@@ -245,7 +246,7 @@ class Authenticator:
         return decoy if record is None else record.credentials
 
     def _find(self, text: str) -> Found:
-        """What SCRAM checks against: of an application password, of an account whose password we keep and may use, or a decoy."""
+        """What SCRAM checks against: an application password, the password of an account where that counts, or a decoy."""
         claim = split_login(text)
         if claim.credential is not None:
             shown = self._app_passwords(claim.login).get(claim.credential)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from postlatch.accounts.app_passwords import AppPasswordRecord
 from postlatch.accounts.changes import Change
 from postlatch.accounts.records import OWN, AccountRecord, list_accounts
 from postlatch.policy.snapshot import Account
@@ -70,6 +72,19 @@ class AccountBook:
             return None if record is None else record.generation
         shown = record.app_passwords.get(credential)
         return None if shown is None else shown.generation
+
+    def app_passwords(self, login: str) -> tuple[AppPasswordRecord, ...]:
+        """Those of an account; none if there is none such."""
+        record = self._records.get(login)
+        return () if record is None else tuple(record.app_passwords.values())
+
+    def note_used(self, used: Mapping[tuple[str, str], float]) -> None:
+        """When application passwords were last used, by login and name. The policy knows nothing of it."""
+        for (login, name), at in used.items():
+            record = self._records.get(login)
+            if record is not None and name in record.app_passwords:
+                shown = {**record.app_passwords, name: replace(record.app_passwords[name], last_used=at)}
+                self._records[login] = replace(record, app_passwords=shown)
 
     def policy_accounts(self) -> Mapping[str, Account]:
         """What a policy snapshot holds of the accounts. Never changes once given out; ask again after a change."""

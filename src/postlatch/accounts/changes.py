@@ -19,10 +19,7 @@ from postlatch.accounts.records import COLUMNS, OWN, AccountRecord, read_account
 from postlatch.store.writer import Operation
 
 # Time in milliseconds, or one more than any in use: so it never comes back, not even when an account is deleted and made anew.
-_NEXT_GENERATION = (
-    "max(CAST(:now * 1000 AS INTEGER), coalesce((SELECT max(generation) FROM accounts), 0) + 1,"
-    " coalesce((SELECT max(generation) FROM app_passwords), 0) + 1)"
-)
+_NEXT_GENERATION = "max(CAST(:now * 1000 AS INTEGER), coalesce((SELECT max(generation) FROM accounts), 0) + 1)"
 _CREDENTIALS = (
     "password_hash = :password_hash, scram_salt = :salt, scram_iterations = :iterations,"
     " scram_stored_key = :stored_key, scram_server_key = :server_key"
@@ -38,8 +35,8 @@ _TAKEN_OVER = (
     " WHERE login = :login AND source <> :source"
 )
 _APP_PASSWORD = (
-    "INSERT INTO app_passwords VALUES (:login, :name, :digest, :salt, :stored_key, :server_key, :senders, :networks,"  # noqa: S608
-    f" :expires, :now, :by, NULL, {_NEXT_GENERATION}) ON CONFLICT DO NOTHING"
+    "INSERT INTO app_passwords VALUES (:login, :name, :digest, :salt, :stored_key, :server_key, :senders, :networks, :expires,"
+    " :now, :by, NULL) ON CONFLICT DO NOTHING"
 )
 
 
@@ -101,6 +98,7 @@ def delete(login: str) -> Operation[Change]:
         if not connection.execute("DELETE FROM accounts WHERE login = ?", (name,)).rowcount:
             raise _unknown(name)
         connection.execute("DELETE FROM known_recipients WHERE account = ?", (name,))
+        connection.execute("DELETE FROM delegations WHERE login = ?", (name,))
         connection.execute("DELETE FROM app_passwords WHERE login = ?", (name,))
         return Change(name, None)
 
@@ -152,13 +150,21 @@ def add_app_password(login: str, name: str, scope: Scope, secret: Secret, *, now
         record = _change(connection, owner).record
         assert record is not None
         if record.source != OWN:
-            raise AccountError(f"{owner} comes from the directory {record.source}, which alone vouches for it: it has no others")
+            raise AccountError(
+                f"{owner} comes from the directory {record.source}, which alone vouches for it: it has no others"
+            )
         if len(record.app_passwords) >= MOST:
             raise AccountError(f"{owner} has {MOST} application passwords: revoke those that are not used")
         senders = sorted(parse_scope(owner, record.send_as, scope.senders))
         values = {
-            **{"login": owner, "name": key, "digest": secret.digest, "now": now, "by": by, "expires": scope.expires},
-            **{"senders": json.dumps(senders), "networks": json.dumps(list(map(str, networks)))},
+            "login": owner,
+            "name": key,
+            "digest": secret.digest,
+            "now": now,
+            "by": by,
+            "expires": scope.expires,
+            "senders": json.dumps(senders),
+            "networks": json.dumps(list(map(str, networks))),
             **_verifier(secret.scram),
         }
         if not connection.execute(_APP_PASSWORD, values).rowcount:

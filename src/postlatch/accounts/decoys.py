@@ -40,7 +40,10 @@ class Decoys:
     def app_password(self, claim: str) -> ScramVerifier:
         """The false verifier of an application password that is not there. Real ones have these iterations, all of them."""
         return ScramVerifier(
-            self._derive("app salt", claim)[:SALT], ITERATIONS, self._derive("app stored", claim), self._derive("app server", claim)
+            self._derive("app salt", claim)[:SALT],
+            ITERATIONS,
+            self._derive("app stored", claim),
+            self._derive("app server", claim),
         )
 
     def unusable(self, random: Random) -> Credentials:

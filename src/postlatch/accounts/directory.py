@@ -1,8 +1,8 @@
 """Directories: others who know passwords. A directory vouches for the logins of its own domains, and for nothing else.
 
 What it says is held to that here, whatever kind it is: another login than was asked for is a lie, and a sender address outside
-of its domains is left out. Where it gives no answer that can be understood in time, nobody knows, and that is ``Down`` (454 4.7.0,
-RFC 4954 section 6), never a yes and never a no.
+of its domains is left out. Where it gives no answer that can be understood in time, nobody knows, and that is ``Down``
+(454 4.7.0, RFC 4954 section 6), never a yes and never a no.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ class Directory(Protocol):
 
     async def verify(self, login: str, password: str) -> Found | None:
         """Found if this is the password of that login, None if it is not; ``Down`` (or any other error) if nobody knows."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds; questions under way fail."""
         ...
 
 
@@ -117,6 +121,11 @@ class Directories:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.entries = tuple(entries)
         self._by_domain = {domain: entry for entry in self.entries for domain in entry.domains}
+
+    def close(self) -> None:
+        """They are asked no more."""
+        for entry in self.entries:
+            entry.directory.close()
 
     def of(self, login: str) -> Entry | None:
         """The directory of a login in the form of ``login_key``; None if we keep its password ourselves."""

@@ -1,7 +1,7 @@
 """Dovecot's authentication service as a directory, by its client protocol 1.2 over a Unix socket (``auth-client``).
 
-Lines of ``COMMAND TAB argument…``. One connection a question: the handshake costs nothing on a Unix socket, and nothing is shared
-between two logins that one could confuse.
+Lines of ``COMMAND TAB argument…``. One connection a question: the handshake costs nothing on a Unix socket, and nothing is
+shared between two logins that one could confuse.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from postlatch.accounts.directory import Down, Found, printable
@@ -47,22 +46,18 @@ def _unescape(text: str) -> str:
     if "\x01" not in text:
         return text
     first, *parts = text.split("\x01")
-    return first + "".join(_UNESCAPED.get(part[:1], part[:1]) + part[1:] for part in _whole(parts))
-
-
-def _whole(parts: Sequence[str]) -> list[str]:
-    return [part or "1" for part in parts]
+    return first + "".join(_UNESCAPED.get(part[:1], part[:1]) + part[1:] for part in parts)
 
 
 def request(login: str, password: str, service: str) -> bytes:
-    """The question. SASL PLAIN (RFC 4616) in base64 stands last, so nothing of the client's needs escaping or can end a line."""
+    """The question. SASL PLAIN (RFC 4616) in base64 stands last: nothing of the client's can end the line."""
     if "\0" in login or "\0" in password:
         raise Down("the login or the password holds a NUL")
     response = f"\0{login}\0{password}".encode()
     if len(response) > MAX_RESPONSE:
         raise Down("the login and the password are too long for the authentication service")
     encoded = base64.b64encode(response).decode("ascii")
-    return f"AUTH\t{_ID}\tPLAIN\tservice={service}\tsecured\tresp={encoded}\n".encode("ascii")
+    return f"AUTH\t{_ID}\tPLAIN\tservice={service}\tsecured\tno-penalty\tresp={encoded}\n".encode("ascii")
 
 
 def judge(reply: Reply, login: str, domains: int) -> Found | None:
@@ -112,6 +107,9 @@ class DovecotDirectory:
             raise Down("the authentication service broke the connection") from None
         finally:
             writer.transport.abort()
+
+    def close(self) -> None:
+        """Nothing is held between two questions."""
 
     async def _handshake(self, reader: asyncio.StreamReader) -> None:
         """Until DONE. Its version must be ours, and it must know PLAIN."""

@@ -62,3 +62,6 @@ class HttpDirectory:
         except FetchError as error:
             raise Down(f"the hook gave no answer: {error}") from None
         return judge(answer)
+
+    def close(self) -> None:
+        """Nothing is held between two questions."""

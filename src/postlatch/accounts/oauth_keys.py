@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from joserfc import jwk
 from joserfc.errors import JoseError
 
@@ -89,13 +89,21 @@ def _signing_key(given: Any) -> SigningKey | None:
     bare = {name: given[name] for name in ("kty", "crv", "x", "y", "n", "e") if name in given}
     if not all(isinstance(value, str) and len(value) <= _MAX_NUMBER for value in bare.values()):
         return None
+    if "n" in bare and _bits(bare["n"]) not in _RSA_BITS:  # looked at first: joserfc would only warn
+        return None
     try:
         key = jwk.import_key(bare)
-        if key.is_private or (isinstance(key.raw_value, RSAPublicKey) and key.raw_value.key_size not in _RSA_BITS):
-            return None
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     return SigningKey(kid, alg, kind, key)
+
+
+def _bits(number: str) -> int:
+    """Of a number in base64url; 0 if it is none."""
+    try:
+        return int.from_bytes(base64.b64decode(number + "=" * (-len(number) % 4), altchars=b"-_", validate=True)).bit_length()
+    except ValueError:
+        return 0
 
 
 Source = Callable[[], Awaitable[tuple[bytes, float | None]]]  # the set, and for how long it may be kept; Unavailable

@@ -43,9 +43,8 @@ def parse_line(text: str, now: float) -> Entry | None:
     match = _FAIL2BAN.fullmatch(line)
     if match is not None:
         return _of_fail2ban(match, now)
-    address, _, rest = line.partition(" ")
-    address, rest = address.rstrip(","), rest.strip()
-    return Entry(_network(address), _end(rest, now) if rest else None)
+    address, *rest = line.split(maxsplit=1)
+    return Entry(_network(address.rstrip(",")), _end(rest[0], now) if rest else None)
 
 
 def _of_fail2ban(match: re.Match[str], now: float) -> Entry:

@@ -49,13 +49,14 @@ def _rest(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _pieces(name: str) -> Iterator[list[tuple[int, str]]]:
     if name == "-":
-        yield from _read(sys.stdin.buffer)
+        yield from pieces(sys.stdin.buffer)
         return
     with Path(name).open("rb") as file:
-        yield from _read(file)
+        yield from pieces(file)
 
 
-def _read(file: BinaryIO) -> Iterator[list[tuple[int, str]]]:
+def pieces(file: BinaryIO) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines, as many at once as a request holds; the rest of a line that is too long is passed over."""
     piece: list[tuple[int, str]] = []
     octets = 0
     for number in range(1, MOST_LINES + 1):

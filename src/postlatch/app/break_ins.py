@@ -17,6 +17,7 @@ from postlatch.monitor.attempts import Finding
 from postlatch.monitor.circles import IPNetwork, client_network
 from postlatch.policy.replies import rfc3339
 from postlatch.server.attempts import Attempts
+from postlatch.server.local_rules import CLIENT as LOCAL_CLIENT
 from postlatch.store import bans, known_clients
 from postlatch.store.known_clients import KnownClient
 from postlatch.store.transaction import WriteFailed
@@ -76,6 +77,8 @@ class BreakIns:
     def hear(self, event: Event) -> None:
         """An event that is being recorded."""
         fields = event.fields
+        if fields.get("client") == LOCAL_CLIENT:  # a program of this machine: it has no address
+            return
         if event.name == "auth.succeeded":
             self.succeeded(str(fields["account"]), ip_address(str(fields["client"])))
         elif event.name == "message.accepted" and isinstance(fields["recipient"], list):

@@ -13,10 +13,12 @@ from postlatch.accounts.book import AccountBook
 from postlatch.app import masks
 from postlatch.app.answer import BAD_NEWS, GOOD, UNUSABLE, Answer, CommandError
 from postlatch.app.clock import SystemClock
+from postlatch.app.local import local_problems
 from postlatch.app.policy import Judgement, PolicyHolder
 from postlatch.app.privileges import UserError, find_user
 from postlatch.app.proofs import broken_keys
 from postlatch.app.selftest import self_test, verdict_is_good
+from postlatch.app.ways import way_problems
 from postlatch.app.world import suspended_rights
 from postlatch.server.tls import CertificateError, make_context
 from postlatch.settings.load import load
@@ -68,6 +70,8 @@ def unusable(settings: Settings) -> list[Problem]:
             problems.append(settings.problem("tls.certificate", str(error)))
     if (broken := broken_keys(settings)) is not None:
         problems.append(broken)
+    problems += local_problems(settings)
+    problems += way_problems(settings)
     if settings.user is not None:
         try:
             find_user(settings.user)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import ip_address
-from pathlib import Path
 
 from postlatch.app.interfaces import local_addresses
 from postlatch.app.limit_tables import limit_table
 from postlatch.app.local import local_listener, submission_rules
+from postlatch.app.ways import read_secret, ways
 from postlatch.delivery.config import DeliveryConfig, Route, parse_route
 from postlatch.delivery.contract import TlsPolicy
 from postlatch.delivery.guard import OwnAddresses
@@ -25,7 +25,8 @@ from postlatch.policy.sending import Delegation
 from postlatch.policy.snapshot import Account, Listener, LocalDomain, RelayDomain, Right, Snapshot
 from postlatch.server.limit_rules import LimitRules, WarmUp
 from postlatch.server.services import SessionLimits
-from postlatch.settings.tree import DestinationSettings, DomainSettings, RightSettings, Settings
+from postlatch.settings.rights import RightSettings
+from postlatch.settings.tree import DestinationSettings, DomainSettings, Settings
 
 
 def end_of(day: date) -> float:
@@ -57,6 +58,7 @@ def snapshot(
         },
         rights=tuple(_with_state(right, suspended) for right in [*configured, *rights]),
         accounts=accounts,
+        main_password=settings.accounts.main_password == "relay",
         own_addresses=frozenset(_literal(address) for address in own_addresses(settings)),
         dmarc=_dmarc_rules(settings),
         delegations=tuple(delegations),
@@ -165,6 +167,8 @@ def delivery_config(settings: Settings, bound: Iterable[tuple[IPAddress, int]]) 
         tls=TlsPolicy(outbound.tls),
         max_deliveries=outbound.max_connections,
         destinations={name: _bounds(bounds) for name, bounds in outbound.destinations.items()},
+        by_account=ways(settings, "by_account"),
+        by_sender=ways(settings, "by_sender"),
     )
 
 
@@ -181,11 +185,5 @@ def _smarthost(settings: Settings) -> Route | None:
     outbound = settings.outbound
     if outbound.smarthost is None:
         return None
-    password = read_secret(outbound.password_file) if outbound.password_file is not None else ""
+    password = read_secret(outbound.password_file)
     return parse_route(outbound.smarthost, tls=TlsPolicy(outbound.tls), username=outbound.username or "", password=password)
-
-
-def read_secret(path: Path) -> str:
-    """The first line of a secret file. OSError if it cannot be read."""
-    lines = path.read_text("utf-8").splitlines()
-    return lines[0].strip() if lines else ""

@@ -129,7 +129,7 @@ class Follower:
     def _look(self) -> None:
         """Somebody may have flushed the ruleset."""
         try:
-            self._nft.listing("chain", *TABLE.split(), "input")
+            self._nft.listing("counters", "table", *TABLE.split())
         except NftError:
             self.begin()
 
@@ -195,7 +195,7 @@ def status() -> Answer:
         dropped = counted(nft.listing("counters", "table", *TABLE.split()))
     except NftError as error:
         return Answer(BAD_NEWS, {"active": False, "why": str(error), "schema": "postlatch.firewall.status/1"}, "")
-    sizes = {name: _size(nft, name) for name in ("banned4", "banned6", "allowed4", "allowed6")}
+    sizes = {name: _size(nft, name) for name in ("clients4", "clients6", "banned4", "banned6", "allowed4", "allowed6")}
     return Answer(GOOD, {"active": True, "sets": sizes, "dropped": dropped, "schema": "postlatch.firewall.status/1"}, "")
 
 

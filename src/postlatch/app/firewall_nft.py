@@ -16,6 +16,7 @@ from postlatch.monitor.circles import IPNetwork
 TABLE: Final = "inet postlatch"
 MOST: Final = 200_000
 _CHUNK: Final = 500
+_CLIENT: Final = {4: 32, 6: 64}  # single clients have hash sets of their own: nft reads an interval set whole at each change
 _LONGEST: Final = 366 * 86_400  # seconds; a longer time-out is renewed when the helper next looks
 _SOON: Final = 2.0  # what ends so soon is left to the kernel
 
@@ -99,6 +100,8 @@ def install(ports: Iterable[int]) -> str:
     return f"""add table {TABLE}
 delete table {TABLE}
 table {TABLE} {{
+  set clients4 {{ type ipv4_addr; flags timeout; }}
+  set clients6 {{ type ipv6_addr; flags timeout; }}
   set banned4 {{ type ipv4_addr; flags interval, timeout; }}
   set banned6 {{ type ipv6_addr; flags interval, timeout; }}
   set allowed4 {{ type ipv4_addr; flags interval; }}
@@ -112,6 +115,8 @@ table {TABLE} {{
     iif "lo" return
     ip saddr @allowed4 return
     ip6 saddr @allowed6 return
+    ip saddr @clients4 counter name dropped4 drop
+    ip6 saddr & ffff:ffff:ffff:ffff:: @clients6 counter name dropped6 drop
     ip saddr @banned4 counter name dropped4 drop
     ip6 saddr @banned6 counter name dropped6 drop
   }}
@@ -126,7 +131,7 @@ def remove() -> str:
 
 def fill(new: Wanted, now: float) -> str:
     """All sets anew, in one step."""
-    lines = [f"flush set {TABLE} {name}{version}" for name in ("banned", "allowed") for version in (4, 6)]
+    lines = [f"flush set {TABLE} {name}{version}" for name in ("clients", "banned", "allowed") for version in (4, 6)]
     lines += _elements("add", "allowed", ((network, "") for network in new.allowed))
     lines += _elements("add", "banned", ((network, _timeout(end, now)) for network, end in new.bans.items()))
     return "\n".join(lines) + "\n"
@@ -148,12 +153,14 @@ def _timeout(end: float, now: float) -> str:
 
 
 def _elements(verb: str, name: str, elements: Iterable[tuple[IPNetwork, str]]) -> list[str]:
-    texts: dict[int, list[str]] = {4: [], 6: []}
+    texts: dict[str, list[str]] = {}
     for network, more in elements:
-        texts[network.version].append(f"{network}{more}")
+        single = name == "banned" and network.prefixlen == _CLIENT[network.version]
+        key = f"{'clients' if single else name}{network.version}"
+        texts.setdefault(key, []).append(f"{network.network_address if single else network}{more}")
     return [
-        f"{verb} element {TABLE} {name}{version} {{ {', '.join(group[start : start + _CHUNK])} }}"
-        for version, group in texts.items()
+        f"{verb} element {TABLE} {key} {{ {', '.join(group[start : start + _CHUNK])} }}"
+        for key, group in texts.items()
         for start in range(0, len(group), _CHUNK)
     ]
 

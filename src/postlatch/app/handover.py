@@ -22,6 +22,7 @@ class Handover:
     ready: int
     listeners: dict[str, list[int]] = field(default_factory=dict)
     http: int = -1
+    local: int = -1
     lock: int = -1
     clean: bool = True
 
@@ -32,7 +33,7 @@ class Handover:
     def descriptors(self) -> list[int]:
         """All of them, for the child to inherit."""
         sockets = [descriptor for group in self.listeners.values() for descriptor in group]
-        return [self.life, self.ready, *sockets, *(fd for fd in (self.http, self.lock) if fd >= 0)]
+        return [self.life, self.ready, *sockets, *(fd for fd in (self.http, self.local, self.lock) if fd >= 0)]
 
     def sockets(self) -> dict[str, list[socket.socket]]:
         """The listening sockets by listener."""

@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from postlatch.accounts.changes import note_used
 from postlatch.app.attesting import Attesting
 from postlatch.app.certificate import expiry
 from postlatch.app.clock import JumpWatch
 from postlatch.app.dkim_watch import DkimWatch
 from postlatch.app.limit_watch import watch_limits
+from postlatch.app.right_watch import RightWatch
 from postlatch.journal.logs import flush_log
 from postlatch.journal.prune import prune
 from postlatch.model.events import Event
@@ -44,6 +46,7 @@ class Housekeeping:
         self._warned_at = 0.0
         self._attesting = Attesting(relay)
         self._signing_keys = DkimWatch(relay.world, relay.dkim, relay.notices.alert)
+        self._rights = RightWatch(relay.world, relay.notices.alert)
         self._jumps = JumpWatch(clock.now(), clock.monotonic())
 
     async def run(self) -> None:
@@ -61,7 +64,10 @@ class Housekeeping:
             (60.0, self._relay.break_ins.every_minute),
             (60.0, self._attesting.sign),
             (60.0, self._signing_keys.every_minute),
+            (60.0, self._rights.every_minute),
             (600.0, self._attesting.look),
+            (60.0, self._relay.way_out.every_minute),
+            (3600.0, self._relay.way_out.refresh),
             (3600.0, self.every_hour),
         ]
         watch_limits(self._relay)
@@ -136,6 +142,10 @@ class Housekeeping:
         if used:
             world.right_usage.update(used)
             operations.append(rights.record_usage(used))
+        shown, world.authenticator.used = world.authenticator.used, {}
+        if shown:
+            world.book.note_used(shown)
+            operations.append(note_used(shown))
         if not operations:
             return
         try:

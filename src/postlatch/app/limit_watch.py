@@ -20,5 +20,5 @@ def watch_limits(relay: Relay) -> None:
         named = ", ".join(ascii(key) for key in lost[:_SHOWN]) + (" and more" if len(lost) > _SHOWN else "")
         relay.notices.alert(
             "counts of limits could not be read and begin at nothing",
-            {"why": f"{len(lost)} of them: {named}; the limits with when_unknown = \"defer\" wait: see postlatch limits reset"},
+            {"why": f'{len(lost)} of them: {named}; the limits with when_unknown = "defer" wait: see postlatch limits reset'},
         )

@@ -8,10 +8,12 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from postlatch.app.handover import Handover
 from postlatch.model.envelope import Role
 from postlatch.policy.sending import Submission
 from postlatch.policy.snapshot import Listener
-from postlatch.server.local import NAME, LocalRules, LocalUser
+from postlatch.server.connection import ListenerPort
+from postlatch.server.local_rules import NAME, LocalRules, LocalUser
 from postlatch.settings.problem import Problem
 
 if TYPE_CHECKING:
@@ -43,6 +45,18 @@ def local_rules(settings: Settings) -> LocalRules:
             users[uid] = LocalUser(uid, user_name(uid), login.lower())
     first = next(iter(settings.domains), settings.hostname)
     return LocalRules(users, settings.sendmail.domain or first)
+
+
+def local_port(handover: Handover) -> dict[str, ListenerPort]:
+    """The port of the socket that the supervisor has handed over, if there is one."""
+    if handover.local < 0:
+        return {}
+    return {NAME: ListenerPort(NAME, Role.SUBMISSION, None, implicit_tls=False, mechanisms=(), local=True)}
+
+
+def local_socket(handover: Handover) -> dict[str, list[socket.socket]]:
+    """That socket, by the name of its listener."""
+    return {NAME: [socket.socket(fileno=handover.local)]} if handover.local >= 0 else {}
 
 
 def user_number(name: str) -> int | None:

@@ -11,6 +11,7 @@ from postlatch.app import masks
 from postlatch.app.commands.policy import narrow
 from postlatch.app.interfaces import container_gateways, default_gateways, local_addresses
 from postlatch.app.masks import Mask
+from postlatch.app.probe import NAME as PROBE
 from postlatch.model.envelope import IPAddress
 from postlatch.model.events import Event, JsonValue
 from postlatch.model.sighting import Sighting
@@ -73,6 +74,8 @@ class Masking:
         if self._tokens and sighting.helo in self._tokens:
             self._tokens[sighting.helo] = (self._tokens[sighting.helo][0], sighting)
             return
+        if sighting.helo == PROBE and (sighting.client.is_loopback or sighting.client in self.guard.around.here):
+            return  # we ourselves, at the start
         if self._is_accepted(sighting):
             return
         finding = self.guard.see(sighting)

@@ -82,7 +82,9 @@ class Notices:
                 notification = notify_delay(snapshot, transaction, notice.grant_reason, notice.recipient)
         except GrantError:
             return None
-        return await self._queue(notification, transaction, notice.content, smtputf8=notice.smtputf8)
+        return await self._queue(
+            notification, transaction, notice.content, smtputf8=notice.smtputf8, require_tls=notice.require_tls
+        )
 
     async def dmarc_report(
         self,
@@ -154,7 +156,7 @@ class Notices:
         return message.as_bytes()
 
     async def _queue(
-        self, notification: Notification, transaction: object, content: bytes, *, smtputf8: bool
+        self, notification: Notification, transaction: object, content: bytes, *, smtputf8: bool, require_tls: str = ""
     ) -> PreparedNotice | None:
         now = self._clock.now()
         kind = notification.kind.value
@@ -174,7 +176,7 @@ class Notices:
             sender=notification.sender,
             recipients=tuple(rows),
             received_at=now,
-            params=SenderParams(smtputf8=smtputf8),
+            params=SenderParams(smtputf8=smtputf8, require_tls=require_tls),
         )
         grants = [notification.grant] * len(rows)
         named = [notification.recipient] * len(rows)

@@ -12,8 +12,8 @@ from postlatch.accounts.oauth_introspection import Introspection
 from postlatch.accounts.oauth_jwt import JwtChecker
 from postlatch.accounts.oauth_keys import MAX_SET, IssuerKeys, KeySetError, Source, parse_keys
 from postlatch.accounts.oauth_tokens import TokenChecker, TokenRules, Unavailable
-from postlatch.app.compose import read_secret
 from postlatch.app.fetch import HttpFetcher
+from postlatch.app.ways import read_secret
 from postlatch.model.clock import Clock
 from postlatch.model.dns import Resolver
 from postlatch.model.fetch import Fetcher, FetchError

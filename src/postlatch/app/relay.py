@@ -24,11 +24,13 @@ from postlatch.app.clock import JUMP, SystemClock
 from postlatch.app.commands.destination import load_pauses
 from postlatch.app.commands.run import run_command
 from postlatch.app.control import serve_control
+from postlatch.app.directories import with_directories
 from postlatch.app.disk import DiskSpace
 from postlatch.app.dmarc_reports import REPORT_HOURS, dmarc_reports_of
 from postlatch.app.handover import Handover, received
 from postlatch.app.housekeeping import Housekeeping
 from postlatch.app.incoming_reports import IncomingReports, report_addresses
+from postlatch.app.local import local_port, local_rules, local_socket
 from postlatch.app.machine import make_load
 from postlatch.app.masking import Masking
 from postlatch.app.notices import Notices
@@ -45,12 +47,12 @@ from postlatch.app.senders import make_senders
 from postlatch.app.signing import make_keys, make_signing
 from postlatch.app.supervisor import until_orphaned
 from postlatch.app.tls_reports import tls_reports_of
+from postlatch.app.way_out import WayOut, make_resolver
 from postlatch.app.world import World, open_world
 from postlatch.delivery.callout import Callout
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.dispatcher import Dispatcher
 from postlatch.delivery.pool import SessionPool
-from postlatch.delivery.resolver import DnsResolver
 from postlatch.delivery.session_setup import connect_directly
 from postlatch.journal.logs import configure, flush_log, log_event
 from postlatch.journal.read import head
@@ -94,13 +96,14 @@ class Relay:
         self.bound = bound
         self.addresses = {name: [bound_address(sock) for sock in group] for name, group in self.sockets.items()}
         self.silent = below(world.settings.log.level)
-        self.resolver = _resolver(world)
+        self.resolver = make_resolver(world.settings, world.clock)
         self.dice = random.Random(secrets.randbits(64))  # noqa: S311  (spreads retries; guards nothing)
         self.notices = self._notices()
         self.break_ins = BreakIns(world, self)
         self._make_reports()
         config = compose.delivery_config(world.settings, bound)
-        self.pool = SessionPool(world.settings.hostname, world.clock, connect_directly, tls_seen=self.tls_reports.note)
+        self.way_out = WayOut(self)
+        self.pool = SessionPool(world.settings.hostname, world.clock, connect_directly, tls_seen=self.way_out.policies.note)
         self.callout = Callout(config, pool=self.pool, resolver=self.resolver, clock=world.clock, random=self.dice)
         self.signing = make_signing(world, self.record, self.notices.alert)
         self.dkim = make_keys(world, self.resolver, self.signing)
@@ -108,7 +111,7 @@ class Relay:
         self.services = self._services()
         self.reputation = Reputation(self)
         self.masking = Masking(self)
-        self.server = SmtpServer(self.services, self.ports)
+        self.server = SmtpServer(self.services, {**self.ports, **local_port(handover)})
         world.policy.listeners.append(self._policy_installed)
         world.relay = self
 
@@ -155,6 +158,7 @@ class Relay:
             classify=world.policy.classify,
             recheck=lambda recipient, message: reason_to_hold(world.policy.snapshot, recipient, message, world.clock.now()),
             signing=self.signing,
+            policies=self.way_out.policies,
         )
 
     def _services(self) -> Services:
@@ -167,7 +171,7 @@ class Relay:
             limiter=world.limiter,
             bans=world.bans,
             spool=world.spool,
-            authenticator=world.authenticator,
+            authenticator=with_directories(self),
             known_recipients=world.known,
             book=world.book,
             submit=self.submit,
@@ -179,6 +183,7 @@ class Relay:
             store_healthy=lambda: world.writer.healthy,
             free_space=self.disk.has_room,
             refusals=Refusals(),
+            local=local_rules(self.settings),
             attempts=self.break_ins.attempts,
             load=make_load(self.settings),
             proofs=make_proofs(self.settings, self.resolver, world.clock),
@@ -245,7 +250,7 @@ class Relay:
         world = self.world
         await self._begin()
         control = await serve_control(self.settings.data_dir, self._command)
-        await self.server.start(self.sockets)
+        await self.server.start({**self.sockets, **local_socket(self.handover)})
         delivery = asyncio.create_task(self.dispatcher.run())
         housekeeping = asyncio.create_task(Housekeeping(self).run())
         probing = asyncio.create_task(probe_all(self))
@@ -331,11 +336,6 @@ class Relay:
 
 def _host(text: str) -> IPAddress:
     return ip_address(text.partition("%")[0])
-
-
-def _resolver(world: World) -> DnsResolver:
-    servers = world.settings.outbound.resolver
-    return DnsResolver.of_servers(servers, world.clock) if servers else DnsResolver.of_system(world.clock)
 
 
 async def _main(handover: Handover) -> int:

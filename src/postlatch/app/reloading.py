@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postlatch.app import compose
+from postlatch.app import compose, directories
 from postlatch.app.check import unusable
 from postlatch.app.incoming_reports import report_addresses
+from postlatch.app.local import local_rules
 from postlatch.app.machine import caps, overload_rules
 from postlatch.app.policy import PolicyRefused
 from postlatch.app.proofs import make_proofs
@@ -43,8 +44,10 @@ async def take_up(relay: Relay) -> None:
     if certificate is not None and relay.certificate is not None:
         relay.certificate.replace(certificate)
     relay.services.session = compose.session_limits(settings)
+    relay.services.local = local_rules(settings)
     relay.services.senders = make_senders(settings, relay.resolver, relay.world.clock)
     relay.services.proofs = make_proofs(settings, relay.resolver, relay.world.clock)
+    directories.configure(relay)
     relay.break_ins.reload()
     relay.reputation.configure(settings)
     relay.services.load.configure(overload_rules(settings), caps(settings))
@@ -52,6 +55,7 @@ async def take_up(relay: Relay) -> None:
     relay.report_addresses = report_addresses(settings)
     relay.silent = below(settings.log.level)
     world.policy.install(candidate, judgement=judgement)
+    relay.way_out.reload()
     relay.dispatcher.reload(config)
     await relay.dkim.refresh()
     relay.callout.reload(config)
@@ -68,8 +72,11 @@ def changed_without_restart(old: Settings, new: Settings) -> str | None:
     for key in ("listeners", "data_dir", "store", "user", "http", "accounts"):
         if getattr(old, key) != getattr(new, key):
             return key
-    if old.outbound.resolver != new.outbound.resolver:
-        return "outbound.resolver"
+    for key in ("resolver", "dnssec"):
+        if getattr(old.outbound, key) != getattr(new.outbound, key):
+            return f"outbound.{key}"
+    if old.sendmail.socket != new.sendmail.socket:
+        return "sendmail.socket"
     if old.log.format != new.log.format:
         return "log.format"
     return "tls" if (old.tls is None) != (new.tls is None) else None

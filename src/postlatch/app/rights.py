@@ -14,7 +14,10 @@ from postlatch.settings.load import check_right
 from postlatch.settings.problem import SettingsError
 from postlatch.store.rights import StoredRight
 
-FIELDS = ("name", "networks", "listeners", "senders", "recipients", "owner", "expires", "limits", "wide", "masked", "fix", "rewrite_from")
+FIELDS = (
+    *("name", "networks", "listeners", "senders", "recipients", "owner", "expires", "limits", "wide", "masked"),
+    *("fix", "rewrite_from"),
+)
 
 
 def checked(values: dict[str, Any]) -> Right:

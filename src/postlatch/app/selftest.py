@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import smtplib
-import socket
 import sys
 import time
 from collections.abc import Iterable
@@ -50,6 +49,7 @@ class Came(NamedTuple):
     token: str
     own: IPAddress | None
     fault: str = ""
+    inside: bool = False  # it never left this machine
 
 
 def self_test(settings: Settings, targets: Iterable[str], wait: float = 0.0) -> list[dict[str, Any]]:
@@ -111,15 +111,14 @@ def _visit(settings: Settings, target: Target) -> Came:
     try:
         with session(target.host, target.port, implicit_tls=target.tls, timeout=_TIMEOUT) as client:
             assert client.sock is not None
-            own = _address(client.sock)
+            own, peer = (
+                unmapped(ip_address(name[0].partition("%")[0]))
+                for name in (client.sock.getsockname(), client.sock.getpeername())
+            )
             client.ehlo(token)
     except (OSError, smtplib.SMTPException) as error:
         return Came(target.text, token, None, f"{type(error).__name__}: {error}"[:200].encode("ascii", "replace").decode())
-    return Came(target.text, token, own)
-
-
-def _address(sock: socket.socket) -> IPAddress:
-    return unmapped(ip_address(sock.getsockname()[0].partition("%")[0]))
+    return Came(target.text, token, own, inside=peer.is_loopback or peer in local_addresses())
 
 
 def _invite(settings: Settings, wait: float) -> Came:
@@ -154,16 +153,16 @@ def _row(one: Came, seen: dict[str, str] | None, around: Surroundings) -> dict[s
         why = one.fault or "something answered there that is not this relay: it has not seen the connection"
         return {**row, "verdict": "failed", "why": why}
     row |= {"listener": seen["listener"], "arrived_as": seen["client"], "proxy": seen["proxy"]}
-    verdict, why = _verdict(one.own, ip_address(seen["client"]), seen["header"], around)
+    verdict, why = _verdict(one, ip_address(seen["client"]), seen["header"], around)
     return {**row, "verdict": verdict, "why": why}
 
 
-def _verdict(own: IPAddress | None, arrived: IPAddress, header: str, around: Surroundings) -> tuple[str, str]:
-    place = around.place(arrived)
+def _verdict(one: Came, arrived: IPAddress, header: str, around: Surroundings) -> tuple[str, str]:
+    own, place = one.own, around.place(arrived)
     if header == Header.ANONYMOUS:
         return "masked", f"the proxy {arrived} does not say who the client is, so nobody behind it has a right"
     if own == arrived:
-        if own.is_loopback or own in around.here:
+        if one.inside:
             return "local", (
                 "the address is true, but this connection never left the machine: use --from with the public address, "
                 "or --wait and a machine outside"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from postlatch.app.answer import BAD_NEWS, GOOD, UNUSABLE
 from postlatch.app.check import check, judge_settings, unusable
+from postlatch.app.local import bind_local
 from postlatch.app.privileges import UserError, drop, find_user, own_directory
 from postlatch.app.supervisor import Supervisor
 from postlatch.server.listeners import BindError, bind, bound_address
@@ -52,11 +53,12 @@ def _serve(settings: Settings, path: Path) -> int:
             os.fchown(lock.descriptor, *owner)
         listeners = {x.name: [bind(x.name, address) for address in x.address] for x in settings.listeners}
         http = bind("http", settings.http.address)
+        local = bind_local(settings.sendmail.socket, owner) if settings.sendmail.socket is not None else None
         _become(settings, owner)
         refusal = _refusal(path)
         if refusal is not None:
             return refusal
-        return _supervise(path, listeners, http, lock)
+        return _supervise(path, listeners, http, lock, local)
 
 
 def _become(settings: Settings, owner: tuple[int, int] | None) -> None:
@@ -84,7 +86,9 @@ def _refusal(path: Path) -> int | None:
     return answer.status
 
 
-def _supervise(path: Path, listeners: dict[str, list[socket.socket]], http: socket.socket, lock: Lock) -> int:
+def _supervise(
+    path: Path, listeners: dict[str, list[socket.socket]], http: socket.socket, lock: Lock, local: socket.socket | None
+) -> int:
     addresses = [f"{name}={bound_address(sock)}" for name, group in listeners.items() for sock in group]
     addresses.append(f"http={bound_address(http)}")
 
@@ -93,7 +97,7 @@ def _supervise(path: Path, listeners: dict[str, list[socket.socket]], http: sock
         sys.stdout.flush()
 
     async def run() -> int:
-        return await Supervisor(str(path), listeners, http, lock.descriptor, ready, _say).run()
+        return await Supervisor(str(path), listeners, http, lock.descriptor, ready, _say, local).run()
 
     return asyncio.run(run())
 

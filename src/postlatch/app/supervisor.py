@@ -43,6 +43,7 @@ class Supervisor:
         lock: int,
         on_ready: Callable[[], None],
         warn: Callable[[str], None],
+        local: socket.socket | None = None,
     ) -> None:
         life_read, self._life_write = os.pipe()
         self._handover = Handover(
@@ -51,8 +52,9 @@ class Supervisor:
             ready=-1,
             listeners={name: [s.fileno() for s in group] for name, group in listeners.items()},
             lock=lock,
+            local=local.fileno() if local is not None else -1,
         )
-        self._sockets = [sock for group in listeners.values() for sock in group]
+        self._sockets = [*(sock for group in listeners.values() for sock in group), *([local] if local is not None else [])]
         self._http = http
         self._on_ready = on_ready
         self._warn = warn
@@ -106,7 +108,7 @@ class Supervisor:
         ready_read, ready_write = os.pipe()
         handover = replace(self._handover, ready=ready_write, clean=not child.ready.is_set())
         if child is self._desk and self._http is not None:
-            handover = replace(handover, listeners={}, lock=-1, http=self._http.fileno())
+            handover = replace(handover, listeners={}, lock=-1, local=-1, http=self._http.fileno())
         watcher = asyncio.get_running_loop().create_task(_read_ready(ready_read, child.ready))
         try:
             child.process = await asyncio.create_subprocess_exec(

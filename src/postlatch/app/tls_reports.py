@@ -5,6 +5,7 @@ RFC 8460. Only with ``reports.send``. A report tells of hosts, addresses and res
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from ipaddress import ip_address
@@ -14,6 +15,7 @@ from postlatch.app.notices import Notices
 from postlatch.app.report_mail import Attached, report_metadata
 from postlatch.app.tls_report_mail import tls_report_mail
 from postlatch.delivery.ports import Submit
+from postlatch.delivery.tls_demand import NONE, Applied
 from postlatch.delivery.tls_seen import TlsSession
 from postlatch.journal.counters import Counters
 from postlatch.model.address import Address, AddressError, parse_address
@@ -21,7 +23,7 @@ from postlatch.model.clock import Clock
 from postlatch.model.dns import DnsError, Resolver
 from postlatch.policy.grant import Notification
 from postlatch.senderauth.reports.compose import DAY
-from postlatch.senderauth.reports.tls_compose import Asked, compose_tls, read_record, tls_file_name, tls_report_id
+from postlatch.senderauth.reports.tls_compose import Asked, UnderPolicy, compose_tls, read_record, tls_file_name, tls_report_id
 from postlatch.senderauth.reports.values import TlsFailure
 from postlatch.settings.tree import Settings
 from postlatch.store import tls_seen
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 MAX_GATHERED: Final = 20_000  # that differ, between two writes
 MAX_DETAILS: Final = 1000  # of one report; the sums count all
+MAX_POLICIES: Final = 50  # of one report
+MAX_POLICY: Final = 4_000  # characters of a policy that are kept
 MAX_RECIPIENTS: Final = 10  # of one report
 _MAX_REASON: Final = 200  # characters
 _LATEST: Final = 2 * DAY  # seconds after its day, a report is not sent any more
@@ -41,7 +45,7 @@ _RETRY: Final = 3600.0  # seconds until a domain is asked again whose DNS did no
 _STEP: Final = 1000  # domains looked at in one round
 METRIC: Final = "postlatch_reports_total"
 
-_Key = tuple[int, str, str, str, str, str, str]  # all of `Seen` but the number
+_Key = tuple[int, str, str, str, str, str, str, str]  # all of `Seen` but the number
 
 
 class TlsReports:
@@ -135,9 +139,10 @@ class TlsReports:
 
     async def _send(self, day: int, domain: str, addresses: Sequence[Address]) -> bool:
         meta = report_metadata(self._settings(), day)
-        successes, failed = await self._read(partial(tls_seen.sums, day=day, domain=domain))
+        sums: list[tuple[str, int, int]] = await self._read(partial(tls_seen.sums, day=day, domain=domain))
         rows: list[Failure] = await self._read(partial(tls_seen.failures, day=day, domain=domain, limit=MAX_DETAILS))
-        content = compose_tls(meta, domain, successes, failed, [_detail(row) for row in rows])
+        found = [_under_policy(*one, rows) for one in sums[:MAX_POLICIES]]
+        content = compose_tls(meta, domain, found)
         attached = Attached(domain, tls_report_id(meta, domain), tls_file_name(meta, domain), content)
         had: frozenset[str] = await self._read(partial(tls_seen.sent_to, day=day, domain=domain))
         for address in addresses:
@@ -188,10 +193,25 @@ def tls_reports_of(relay: Relay, jitter: float) -> TlsReports:
 
 
 def _key(day: int, session: TlsSession) -> _Key:
+    policy = policy_text(session.applied)
     if not session.result:
-        return day, session.domain, "", "", "", "", ""
+        return day, session.domain, policy, "", "", "", "", ""
     reason = session.reason[:_MAX_REASON]
-    return day, session.domain, session.result, session.host, session.address, _public(session.local), reason
+    return day, session.domain, policy, session.result, session.host, session.address, _public(session.local), reason
+
+
+def policy_text(applied: Applied) -> str:
+    """The policy as it is kept; empty if none was found. Of one that is very long, the kind alone."""
+    if applied.kind == NONE:
+        return ""
+    text = json.dumps([applied.kind, applied.lines, applied.mx])
+    return text if len(text) <= MAX_POLICY else json.dumps([applied.kind, [], []])
+
+
+def _under_policy(text: str, successes: int, failures: int, rows: Sequence[Failure]) -> UnderPolicy:
+    kind, lines, mx = json.loads(text) if text else (NONE, (), ())
+    details = [_detail(row) for row in rows if row.policy == text]
+    return UnderPolicy(kind, tuple(lines), tuple(mx), successes, failures, details)
 
 
 def _public(address: str) -> str:

@@ -24,10 +24,11 @@ from postlatch.limits.limiter import Limiter
 from postlatch.model.clock import Clock
 from postlatch.model.events import Event
 from postlatch.model.ids import IdSource
+from postlatch.policy.reminders import Remembered
 from postlatch.server.bans import BanList
 from postlatch.settings.tree import Settings
 from postlatch.spool.spool import Spool
-from postlatch.store import counters, delegations, meta, rights
+from postlatch.store import counters, delegations, meta, right_life, rights
 from postlatch.store.database import open_database
 from postlatch.store.reader import Reader
 from postlatch.store.writer import Writer
@@ -55,6 +56,7 @@ class World:
     relay: Any = None
     right_usage: dict[str, float] = field(default_factory=dict)
     lost_counts: list[str] = field(default_factory=list)  # keys of the limiter whose rows could not be read
+    right_life: dict[tuple[str, str], Remembered] = field(default_factory=dict)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while the policy changes
 
     def now(self) -> float:
@@ -127,6 +129,7 @@ async def open_world(settings: Settings, *, serving: bool, on_store_change: Any 
         policy=policy,
         run=run,
         right_usage=await reader.read(rights.load_usage),
+        right_life=await reader.read(right_life.load),
     )
     policy.masks = await reader.read(masks.load)
     policy.delegations = await reader.read(delegations.load)
@@ -148,7 +151,7 @@ def _authenticator(settings: Settings, book: AccountBook, clock: Clock, secret: 
         lanes=chosen.argon2.parallelism,
         iterations=chosen.scram_iterations,
     )
-    auth = AuthSettings(hashing=hashing, cache_seconds=chosen.cache_seconds)
+    auth = AuthSettings(hashing=hashing, cache_seconds=chosen.cache_seconds, main_password=chosen.main_password == "relay")
     return Authenticator(book, auth, clock=clock, random=secrets.token_bytes, salt_secret=secret)
 
 

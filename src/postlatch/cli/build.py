@@ -24,13 +24,21 @@ def build_cli(backend: Backend) -> click.Group:
     root = _Root("postlatch", help=_HELP, params=[_config_option()], context_settings={"help_option_names": ["-h", "--help"]})
     click.version_option(__version__, prog_name="postlatch", message="%(prog)s %(version)s")(root)
     for name, text in GROUPS.items():
-        root.add_command(_Listed(name, help=text, params=[_config_option()]))
+        words = name.split(".")
+        _group_of(root, words).add_command(_Listed(words[-1], help=text, params=[_config_option()]))
     for command in CATALOGUE:
-        *parent, _ = command.words
-        group = root.commands[parent[0]] if parent else root
-        assert isinstance(group, click.Group)
-        group.add_command(_Leaf(command, backend))
+        _group_of(root, command.words).add_command(_Leaf(command, backend))
     return root
+
+
+def _group_of(root: click.Group, words: list[str]) -> click.Group:
+    """Where a command or group of these words stands."""
+    group = root
+    for word in words[:-1]:
+        inner = group.commands[word]
+        assert isinstance(inner, click.Group)
+        group = inner
+    return group
 
 
 class _Listed(click.Group):

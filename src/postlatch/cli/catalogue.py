@@ -7,7 +7,9 @@ repeated one is a list of texts.
 
 from __future__ import annotations
 
+from postlatch.cli.app_passwords import APP_PASSWORD_ROWS, APP_PASSWORDS
 from postlatch.cli.command import Argument, Command, Kind, Way
+from postlatch.cli.delegations import DELEGATION_ROWS, DELEGATIONS
 from postlatch.cli.guarding import GUARD_ROWS, GUARDING
 from postlatch.cli.limiting import LIMIT_ROWS, LIMITING
 from postlatch.cli.senders import SENDER_ROWS, SENDERS
@@ -15,6 +17,8 @@ from postlatch.cli.strangers import GREYLIST, REPUTATION, STRANGER_ROWS
 
 GROUPS = {
     "account": "Who may log in and send.",
+    "account.delegate": "Addresses that an account may send as until a day.",
+    "account.app-password": "Passwords of single devices and programs, which may do less than their account.",
     "right": "Machines that may relay by their address.",
     "limits": "How much of what they may somebody has used.",
     "destination": "Where mail is sent: how it goes there, and pauses by hand.",
@@ -41,10 +45,10 @@ STATES = ("queued", "deferred", "active", "held", "delivered", "bounced", "delet
 ROWS = {
     "rights": (
         *("name", "reason", "who", "listeners", "networks", "senders", "recipients", "limits", "owner", "expires"),
-        *("last_used", "source", "state"),
+        *("last_used", "source", "state", "unused", "fix", "rewrite_from"),
     ),
     "errors": ("file", "key", "line", "message"),
-    "accounts": ("login", "state", "why", "send_as", "created", "last_login"),
+    "accounts": ("login", "state", "why", "send_as", "created", "last_login", "source", "app_passwords"),
     "recipients": (
         *("id", "message_id", "recipient", "sender", "state", "attempts", "next_attempt", "last_reply", "grant", "size"),
         "priority",
@@ -63,6 +67,8 @@ ROWS = {
     **GUARD_ROWS,
     **LIMIT_ROWS,
     **SENDER_ROWS,
+    **APP_PASSWORD_ROWS,
+    **DELEGATION_ROWS,
     **STRANGER_ROWS,
 }
 
@@ -177,6 +183,7 @@ _RELAY = (
     ),
     Command("account.restore", "Let a suspended account send again.", (_LOGIN,), ("login",)),
     Command("account.delete", "Delete an account.", (_LOGIN,), ("login",)),
+    *APP_PASSWORDS,
     Command(
         "right.add",
         "Add a network right. It is proved before it counts.",
@@ -196,6 +203,11 @@ _RELAY = (
             ),
             Argument("owner", Kind.TEXT, "Who vouches for it.", "--owner", "WHO", required=True),
             _EXPIRES,
+            Argument(
+                "fix", Kind.CHOICE, "Mend this in the header of its mail (repeat).", "--fix", many=True,
+                choices=("date", "message-id", "from"),
+            ),
+            Argument("rewrite_from", Kind.TEXT, "What --fix from puts into From.", "--rewrite-from", "ADDRESS"),
             Argument("wide", Kind.TEXT, "Accept a wide network, for this reason.", "--wide", "WHY"),
             Argument("masked", Kind.TEXT, "Accept a network behind one address, for this reason.", "--masked", "WHY"),
         ),
@@ -222,7 +234,7 @@ _RELAY = (
             ),
         ),
         ("listener", "rights"),
-        examples=("postlatch right resume relay --why 'userland-proxy is off'",),
+        examples=("postlatch right resume relay --why userland-proxy-off",),
     ),
 )
 
@@ -361,6 +373,7 @@ _REST = (
 CATALOGUE: tuple[Command, ...] = (
     *_BEGIN,
     *_RELAY, *LIMITING,
+    *DELEGATIONS,
     *_QUEUE,
     *_DESTINATION,
     *_JOURNAL,

@@ -26,7 +26,9 @@ from postlatch.delivery.replies import enhanced_of
 from postlatch.delivery.routes import Hop, UseMx
 from postlatch.delivery.signing import Signed, Signing
 from postlatch.delivery.targets import AllParked, Targets
+from postlatch.delivery.tls_wish import is_required, is_waived, may_carry, nobody, not_offered
 from postlatch.model.address import Address
+from postlatch.model.envelope import SenderParams
 from postlatch.smtp import xtext
 from postlatch.spool.contract import Claim, QueuedRecipient, StoredMessage
 
@@ -110,25 +112,46 @@ class Carrier:
             utf8_headers=message.utf8_headers,
             mx_domain=told_of(hop, message.kind),
         )
+        if is_required(message.sender, message.params):
+            return await self._send_protected(config, hop, outbound)
         return await self._send(config, hop, outbound, eased=isinstance(hop, UseMx) and message.kind == _TLS_REPORT)
 
     async def _send(self, config: DeliveryConfig, hop: Hop, message: OutboundMessage, *, eased: bool) -> list[Attempt]:
         """Try the targets in turn until one of them takes part in a transaction.
 
-        ``eased``: without TLS if need be. What tells of failing TLS must not be held up by it (RFC 8460 section 3).
+        ``eased``: without TLS if need be. What tells of failing TLS must not be held up by it (RFC 8460 section 3). With
+        ``TLS-Required: No`` only what DANE and MTA-STS ask for is left out: what the configuration demands is ours.
         """
+        targets = await self._targets.of(config, hop, eased=eased or is_waived(message.params))
+        return await self._try([_eased(target) if eased else target for target in targets], hop, message)
+
+    async def _send_protected(self, config: DeliveryConfig, hop: Hop, message: OutboundMessage) -> list[Attempt]:
+        """Only to hosts that are proved to be the right ones and that pass the demand on (RFC 8689 section 4.2.1)."""
+        targets = await self._targets.of(config, hop)
+        fit = [target for target in targets if may_carry(hop, target)]
+        if not fit:
+            return nobody(message, targets)
+        if fit[0].lmtp:
+            message = _unparameterised(message)
+        return await self._try(fit, hop, message)
+
+    async def _try(self, targets: Sequence[Target], hop: Hop, message: OutboundMessage) -> list[Attempt]:
         failure: ConnectFailed | None = None
-        for target in await self._targets.of(config, hop):
+        left: list[Attempt] = []
+        for target in targets:
             try:
-                attempts = await self._pool.deliver(_eased(target) if eased else target, message)
+                attempts = await self._pool.deliver(target, message)
             except ConnectFailed as error:
                 failure = error
                 self._targets.failed(hop, target, error.reply)
                 continue
             self._targets.worked(target)
-            return attempts
-        assert failure is not None  # `of` never gives an empty list
-        raise failure
+            if not not_offered(attempts):
+                return attempts
+            left = attempts
+        if failure is None:
+            return left
+        raise failure  # a host that could not be asked may be the one that offers it
 
 
 def told_of(hop: Hop, kind: str) -> str:
@@ -140,7 +163,14 @@ def told_of(hop: Hop, kind: str) -> str:
 
 
 def _eased(target: Target) -> Target:
-    return replace(target, tls=TlsPolicy.OPPORTUNISTIC)
+    return replace(target, tls=TlsPolicy.OPPORTUNISTIC, demand=None)
+
+
+def _unparameterised(message: OutboundMessage) -> OutboundMessage:
+    """Final delivery: LMTP servers know nothing of REQUIRETLS."""
+    given = message.params
+    params = SenderParams(given.size, given.body, given.smtputf8, given.ret, given.envid)
+    return replace(message, params=params)
 
 
 def is_mailbox(hop: Hop) -> bool:

@@ -28,6 +28,7 @@ from postlatch.delivery.signals import said
 from postlatch.delivery.signing import RETRY_SECONDS, KeysLost, Signing
 from postlatch.delivery.sorting import Sorted, sort
 from postlatch.delivery.targets import Targets
+from postlatch.delivery.tls_policies import TlsPolicies
 from postlatch.delivery.view import Gauge, Shown, gauges, show
 from postlatch.delivery.workers import Workers
 from postlatch.model.clock import Clock
@@ -73,6 +74,7 @@ class Dispatcher:
         recheck: Recheck,
         returns: Returns | None = None,
         signing: Signing | None = None,
+        policies: TlsPolicies | None = None,
     ) -> None:
         self._config = config
         self._spool = spool
@@ -85,7 +87,7 @@ class Dispatcher:
         self._maildir = MaildirStore(config.hostname)
         self._recorder = Recorder(spool, submit, alert, clock, returns=returns)
         self._ledger = Ledger(spool, self._recorder, notify, alert, clock, random)
-        self._targets = Targets(resolver, clock, random)
+        self._targets = Targets(resolver, clock, random, policies=policies)
         self._carrier = Carrier(spool, pool, self._targets, self._maildir, signing)
         self._lanes = Lanes()
         self._woken = asyncio.Event()

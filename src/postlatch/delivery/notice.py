@@ -35,6 +35,7 @@ class Notice:
     content: bytes
     smtputf8: bool
     verified: bool = False
+    require_tls: str = ""  # as of the mail that it reports on (RFC 8689 section 5)
 
 
 def sender_is_known(message: StoredMessage, recipient: QueuedRecipient) -> bool:

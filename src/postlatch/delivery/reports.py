@@ -11,6 +11,7 @@ from postlatch.delivery.dsn_text import Action
 from postlatch.delivery.notice import Notice, is_verified_stranger
 from postlatch.delivery.outcomes import Ending, fail, to_report
 from postlatch.delivery.replies import enhanced_of
+from postlatch.model.envelope import REQUIRED
 from postlatch.spool.contract import Claim, StoredMessage
 
 
@@ -67,6 +68,7 @@ def _notice(
         content=compose(report),
         smtputf8=report.smtputf8,
         verified=is_verified_stranger(message, first),
+        require_tls=message.params.require_tls if message.params.require_tls == REQUIRED else "",
     )
 
 

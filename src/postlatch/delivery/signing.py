@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import inf
 from typing import Final, NamedTuple
 
 from postlatch.delivery.contract import Body
@@ -24,6 +25,7 @@ from postlatch.model.events import Event, JsonValue
 from postlatch.model.ids import format_id
 from postlatch.policy.match import lists
 from postlatch.policy.snapshot import Snapshot
+from postlatch.policy.ties import may_send_as
 from postlatch.senderauth.dkim.sign import Signer, SignError, SigningKey
 from postlatch.spool.bodies import PrefixedBody
 from postlatch.spool.contract import Claim, QueuedRecipient, SpoolError
@@ -65,8 +67,13 @@ class _Made(NamedTuple):
     fields: asyncio.Future[bytes]
 
 
-def signing_domain(snapshot: Snapshot, recipients: Iterable[QueuedRecipient], authors: Sequence[Address] | None) -> str | None:
+def signing_domain(
+    snapshot: Snapshot, recipients: Iterable[QueuedRecipient], authors: Sequence[Address] | None, sent_at: float = inf
+) -> str | None:
     """The domain of ours that vouches for a message from ``authors``; None if none may.
+
+    ``sent_at``: when it was accepted, seconds since 1970 UTC. A delegation that has ended since held then; one that was
+    revoked does not.
 
     What let the message in must cover each author by name: an account's or a right's senders, or that we wrote it ourselves. A
     right for any sender names nobody, so nothing is signed for it.
@@ -74,18 +81,20 @@ def signing_domain(snapshot: Snapshot, recipients: Iterable[QueuedRecipient], au
     if not authors or snapshot.classify(authors[0].domain) is not Destination.LOCAL:
         return None
     grants = {(recipient.grant_reason, recipient.grant_ref) for recipient in recipients}
-    entitled = bool(grants) and all(_covers(snapshot, reason, ref, author) for reason, ref in grants for author in authors)
-    return authors[0].domain if entitled else None
+    covered = (_covers(snapshot, reason, ref, author, sent_at) for reason, ref in grants for author in authors)
+    return authors[0].domain if grants and all(covered) else None
 
 
-def _covers(snapshot: Snapshot, reason: GrantReason | None, ref: str, author: Address) -> bool:
+def _covers(snapshot: Snapshot, reason: GrantReason | None, ref: str, author: Address, sent_at: float) -> bool:
     match reason:
         case GrantReason.ACCOUNT:
             account = snapshot.accounts.get(ref)
-            return account is not None and not account.suspended and lists(account.send_as, author)
+            return account is not None and not account.suspended and may_send_as(snapshot, account, author, sent_at)
         case GrantReason.NETWORK:
             right = snapshot.right(ref)
-            return right is not None and not right.suspended and lists(right.sender_keys, author)
+            if right is None or right.suspended:
+                return False
+            return lists(right.sender_keys, author) or author.key == right.rewrite_from
         case GrantReason.NOTIFICATION:
             return snapshot.classify(author.domain) is Destination.LOCAL
         case _:  # a stranger, or what anybody may send to a domain that we relay to
@@ -144,7 +153,7 @@ class Signing:
         """``body`` as it leaves for the recipients of ``claim``; SpoolError if it is damaged, KeysLost if it has to wait."""
         if not self._keys or not leaves(claim):
             return Signed(body)
-        domain = signing_domain(self._snapshot(), claim.recipients, self._authors(await read_header(body)))
+        domain = self._domain_of(claim, self._authors(await read_header(body)))
         keys = self._keys.get(domain) if domain is not None else None
         if domain is None or keys is None:
             return Signed(body)
@@ -161,6 +170,9 @@ class Signing:
             self._unsigned(claim, domain, str(error) if isinstance(error, SignError) else type(error).__name__)
             return Signed(body)
         return Signed(PrefixedBody(fields, body), tuple(key.selector for key in keys.usable))
+
+    def _domain_of(self, claim: Claim, authors: Sequence[Address] | None) -> str | None:
+        return signing_domain(self._snapshot(), claim.recipients, authors, claim.message.received_at)
 
     async def _fields(self, claim: Claim, domain: str, keys: tuple[SigningKey, ...], body: Body) -> bytes:
         """The signatures: made once, however many next hops ask, and whoever of these is cancelled."""

@@ -33,7 +33,8 @@ class Demand(NamedTuple):
 
     ``tlsa``: by DANE, with ``names`` for DANE-TA and ``sni`` for the handshake. ``by_san``: by the names in its certificate's
     subjectAltName alone (RFC 8461 section 4.1). ``tested``: a failure is told and changes nothing (mode ``testing``).
-    ``mx_proved``: the DNS could not have been forged to lead us to this host: RFC 8689 section 4.2.1 asks for that.
+    ``mx_proved``: the DNS could not have been forged to lead us to this host: RFC 8689 section 4.2.1 asks for that; ``unsure``:
+    there may be a policy that proves it and could not be had now.
     """
 
     tlsa: tuple[Tlsa, ...] = ()
@@ -42,3 +43,4 @@ class Demand(NamedTuple):
     by_san: bool = False
     tested: bool = False
     mx_proved: bool = False
+    unsure: bool = False

@@ -30,11 +30,15 @@ _STRICTNESS: Final = {TlsPolicy.OPPORTUNISTIC: 0, TlsPolicy.REQUIRED: 1, TlsPoli
 
 
 class StsFound(NamedTuple):
-    """The policy of a domain, None if it has none that is known. ``problem`` and ``reason`` as in `Applied`."""
+    """The policy of a domain, None if it has none that is known. ``problem`` and ``reason`` as in `Applied`.
+
+    ``sure`` is False if it could not be asked whether there is one.
+    """
 
     policy: StsPolicy | None = None
     problem: str = ""
     reason: str = ""
+    sure: bool = True
 
 
 class StsSource(Protocol):
@@ -179,6 +183,8 @@ def _by_sts(host: MailHost, sts: StsFound, level: TlsPolicy, *, proved: bool) ->
     policy = sts.policy
     plain = Demand(mx_proved=True) if proved else None
     if policy is None or policy.mode is StsMode.NONE:
+        if plain is None and policy is None and not sts.sure:
+            plain = Demand(unsure=True)
         applied = Applied(tls_demand.STS, problem=sts.problem, reason=sts.reason) if sts.problem else NOTHING
         return Judged(host, level, plain, applied, sts.reason)
     applied = Applied(tls_demand.STS, policy.lines, policy.mx, sts.problem, sts.reason)

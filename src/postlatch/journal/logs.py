@@ -26,6 +26,8 @@ LEVELS: Final[Mapping[str, str]] = {
     "alert.raised": "warning",
     "clock.jumped": "warning",
     "delivery.held": "warning",
+    "directory.failed": "warning",
+    "directory.lied": "error",
     "masking.found": "error",
     "policy.refused": "error",
     "store.failed": "error",

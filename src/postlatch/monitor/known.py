@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
@@ -42,7 +43,7 @@ class KnownClients:
         """``login`` has logged in from ``client``."""
         key = (login, client)
         old = self._seen.get(key)
-        saved = old[2] if old is not None and old[0] == generation else 0.0
+        saved = old[2] if old is not None and old[0] == generation else -math.inf
         self._put(login, client, generation, now, saved)
         if not 0 <= now - saved < _SAVED_AGAIN:
             self._unsaved.add(key)

@@ -33,7 +33,7 @@ ACCEPT: Final = 'if all who are behind that address may relay, say so in the rig
 _FIXES: Final = {
     Place.BRIDGE: (DOCKER, PODMAN, KUBERNETES),
     Place.GATEWAY: (NAT, DOCKER, PODMAN, KUBERNETES),
-    Place.PROXY: (PROXY,),
+    Place.PROXY: (PROXY, NAT),
     Place.HERE: (LOCAL, PODMAN, PROXY),
     Place.PRIVATE: (NAT, PROXY, KUBERNETES, DOCKER),
     Place.PUBLIC: (PROXY,),

@@ -8,6 +8,7 @@ from postlatch.model.address import POSTMASTER, Address, AddressError, parse_add
 from postlatch.model.envelope import Client, Destination, IPAddress
 from postlatch.model.reply import Reply
 from postlatch.model.verdict import Accept, Defer, Refuse
+from postlatch.policy.credentials import LOCAL
 from postlatch.policy.decide import (
     AcceptRecipient,
     decide_connection,
@@ -95,13 +96,18 @@ def _decide(
 ) -> Refuse | Defer | AcceptRecipient:
     client = Client(unmapped(asked.client), 0)
     name, account = asked.listener, asked.account
+    shown = LOCAL if snapshot.listeners[name].local else None
     connection = decide_connection(ConnectionFacts(snapshot, name, client, now, None, None))
     if not isinstance(connection, Accept):
         return connection
-    mail = decide_sender(SenderFacts(snapshot, name, client, now, True, account, sender, asked.helo, asked.spf))
+    mail = decide_sender(
+        SenderFacts(snapshot, name, client, now, True, account, sender, asked.helo, asked.spf, credential=shown)
+    )
     if not isinstance(mail, Accept):
         return mail
-    facts = RecipientFacts(snapshot, name, client, now, True, account, sender, recipient, object(), asked.known)
+    facts = RecipientFacts(
+        snapshot, name, client, now, True, account, sender, recipient, object(), asked.known, credential=shown
+    )
     rcpt = decide_recipient(facts)
     if not isinstance(rcpt, AcceptRecipient) or asked.header_from is None:
         return rcpt
@@ -115,7 +121,17 @@ def _header(facts: RecipientFacts, text: str, grant: RelayGrant | None) -> Refus
     except AddressError:
         addresses = None
     message = MessageFacts(
-        facts.snapshot, facts.listener, facts.client, facts.now, facts.account, facts.sender, addresses, 1, 0, 0
+        facts.snapshot,
+        facts.listener,
+        facts.client,
+        facts.now,
+        facts.account,
+        facts.sender,
+        addresses,
+        1,
+        0,
+        0,
+        credential=facts.credential,
     )
     return decide_message(message, [grant])
 

@@ -93,7 +93,7 @@ def due(held: Iterable[Permission], known: Mapping[tuple[str, str], Remembered],
 
 def is_unused(one: Permission, first_seen: float, now: float) -> bool:
     """In force, and not used for 90 days since we began to look."""
-    return now < one.expires and now - max(one.used or first_seen, first_seen) >= UNUSED * DAY
+    return now < one.expires and now - (first_seen if one.used is None else one.used) >= UNUSED * DAY
 
 
 def _mark(one: Permission, told: Remembered, now: float) -> int | None:

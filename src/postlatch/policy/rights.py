@@ -9,7 +9,7 @@ from postlatch.model.envelope import GrantReason, Role
 from postlatch.policy.networks import normalise
 from postlatch.policy.replies import rfc3339
 from postlatch.policy.rules_party import SUBMISSION_ROLES
-from postlatch.policy.snapshot import Account, RelayDomain, Right, Snapshot
+from postlatch.policy.snapshot import Account, AppPassword, RelayDomain, Right, Snapshot
 
 Row: TypeAlias = dict[str, object]
 Limits: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -33,7 +33,7 @@ def list_rights(
     """
     rows = [
         *(_right(right, now, right_limits) for right in snapshot.rights),
-        *_accounts(snapshot, account_limits),
+        *_accounts(snapshot, now, account_limits),
         *_relay_domains(snapshot, now),
     ]
     for row in rows:
@@ -57,16 +57,20 @@ def _right(right: Right, now: float, limits: Limits) -> Row:
         expires=right.expires,
         source=right.source,
         state="suspended" if right.suspended else _state(right.expires, now),
+        fix=sorted(right.fix),
+        rewrite_from=right.rewrite_from or None,
     )
 
 
-def _accounts(snapshot: Snapshot, limits: Limits) -> Iterator[Row]:
+def _accounts(snapshot: Snapshot, now: float, limits: Limits) -> Iterator[Row]:
     listeners = sorted(name for name, listener in snapshot.listeners.items() if listener.role in SUBMISSION_ROLES)
     for account in snapshot.accounts.values():
-        yield _account(account, listeners, limits)
+        yield _account(account, listeners, limits, main=snapshot.main_password)
+        for one in account.app_passwords.values():
+            yield _app_password(account, one, listeners, limits, now)
 
 
-def _account(account: Account, listeners: list[str], limits: Limits) -> Row:
+def _account(account: Account, listeners: list[str], limits: Limits, *, main: bool) -> Row:
     return _row(
         name=account.login,
         reason=GrantReason.ACCOUNT,
@@ -78,8 +82,27 @@ def _account(account: Account, listeners: list[str], limits: Limits) -> Row:
         limits=limits,
         owner=account.login,
         expires=None,
-        source="command",
-        state="suspended" if account.suspended else "active",
+        source=account.source,
+        state="suspended" if account.suspended else "active" if main else "by application password only",
+    )
+
+
+def _app_password(account: Account, one: AppPassword, listeners: list[str], limits: Limits, now: float) -> Row:
+    """What the account may do by it; it pays from the account's limits."""
+    ended = one.expires is not None and now >= one.expires
+    return _row(
+        name=f"{account.login}/{one.name}",
+        reason=GrantReason.ACCOUNT,
+        who=f"{account.login} by the application password {one.name}",
+        listeners=listeners,
+        networks=[str(normalise(network)) for network in one.networks],
+        senders=sorted(one.senders or account.send_as),
+        recipients=[],
+        limits=limits,
+        owner=account.login,
+        expires=one.expires,
+        source=account.source,
+        state="suspended" if account.suspended else "expired" if ended else "active",
     )
 
 

@@ -81,7 +81,7 @@ def one_from(facts: Sealed) -> Refuse | None:
 
 
 def one_sender(facts: Sealed) -> Refuse | None:
-    """Where senders are tied: one Sender at most, and one if From has several mailboxes; all readable. RFC 5322 section 3.6.2."""
+    """Where senders are tied: one Sender at most, and one if From has several mailboxes; all readable. RFC 5322 3.6.2."""
     if not _is_tied(facts):
         return None
     senders = [field.addresses for field in facts.header.named if field.name == SENDER]
@@ -113,7 +113,7 @@ def header_owned(facts: Sealed) -> Refuse | Defer | None:
 
 
 def header_scope(facts: Sealed) -> Refuse | Defer | None:
-    """On ``relay``, what names a sender keeps to the senders of each right that was used; one for any sender asks for nothing."""
+    """On ``relay``, what names a sender keeps to the senders of each right that was used; one for anybody asks nothing."""
     for name in _rights(facts):
         right = facts.snapshot.right(name)
         if right is None:

@@ -33,7 +33,7 @@ def _check_keys(what: str, names: Iterable[tuple[str, str]]) -> None:
 class Listener:
     """A way in. ``tls``: it speaks TLS, from the first byte or by STARTTLS.
 
-    ``local``: the Unix socket of this machine, where the kernel says who speaks. There is nobody in between, so it needs no TLS.
+    ``local``: the Unix socket of this machine, where the kernel says who speaks, and nobody is in between.
     """
 
     name: str
@@ -80,7 +80,8 @@ class Right:
 
     ``expires``: the first second that is too late, UTC. ``wide`` and ``masked`` are reasons in writing. ``limits`` are texts
     such as ``200/day`` by kind. ``fix`` names what is mended in the header (``date``, ``message-id``, ``from``), and
-    ``rewrite_from`` is the address that replaces a From outside of the right. ``sender_keys`` and ``recipient_keys`` are the patterns made ready for look-up.
+    ``rewrite_from`` is the address that replaces a From outside of the right. ``sender_keys`` and ``recipient_keys`` are the
+    patterns made ready for look-up.
     """
 
     name: str

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from postlatch.accounts.pool import Busy
 from postlatch.model.envelope import IPAddress
 
-PLACES: Final = 8  # password checks of strangers at once: what somebody who is known finds before them in the pool
+PLACES: Final = 4  # password checks of strangers at once: what somebody who is known finds before them in the pool
 QUEUE: Final = 64
 PER_CLIENT: Final = 16
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from postlatch.model.envelope import GrantReason
 from postlatch.model.ids import format_id
 from postlatch.model.reply import Reply
 from postlatch.model.verdict import Accept, Defer, Refuse
@@ -15,11 +14,11 @@ from postlatch.policy.facts import MessageFacts
 from postlatch.policy.rules_party import limit_verdict
 from postlatch.senderauth import authres
 from postlatch.senderauth.check import MessageCheck
-from postlatch.server import charges, replays, reputation, senders
-from postlatch.server.headers import read_facts
+from postlatch.server import charges, fixes, replays, reputation, senders, tls_wish
 from postlatch.server.readiness import MEMORY_GONE, NO_SPACE, UNDECIDED, unready
 from postlatch.server.transaction import Transaction
 from postlatch.server.turns import TRUSTED
+from postlatch.server.usage import used_names
 from postlatch.smtp import events as ev
 from postlatch.spool.spool import SpoolError
 from postlatch.store.transaction import WriteFailed
@@ -86,11 +85,14 @@ class BodyHandler:
     def _write_header(self, transaction: Transaction) -> None:
         collector, draft = transaction.collector, transaction.draft
         assert draft is not None
-        transaction.header = header = read_facts(collector.block)
-        draft.write(transaction.stamp(self._services.snapshot.hostname, draft.message_id))
-        block = collector.block
-        if block and not block.endswith(b"\r\n"):
-            block += b"\r\n"
+        found = collector.block
+        if found and not found.endswith(b"\r\n"):
+            found += b"\r\n"
+        mended = fixes.apply(self._services, transaction, found, draft.message_id, self._mail.names())
+        transaction.header, block = mended.header, mended.block
+        transaction.params = tls_wish.wished(transaction.params, mended.header, block)
+        header = mended.header
+        draft.write(transaction.stamp(self._services.snapshot.hostname, draft.message_id) + mended.added)
         if transaction.check is not None:
             transaction.check.header(block, senders.author_domain(header))
             transaction.check.feed(collector.rest)
@@ -170,6 +172,7 @@ class BodyHandler:
             received_count=header.received_count,
             size=size,
             dmarc=transaction.dmarc,
+            named=header.named,
             credential=transaction.origin.credential,
         )
         grants = transaction.grants()
@@ -248,9 +251,8 @@ class BodyHandler:
         if transaction.held_because and services.limit_news is not None:
             who = " and ".join(sorted({f"{str(reason).lower()} {ref}" for reason, ref in transaction.payers}))
             services.limit_news.held(who, transaction.held_because, services.clock.now())
-        for reason, ref in transaction.payers:
-            if reason is GrantReason.NETWORK:
-                services.right_used(ref, transaction.received_at)
+        for name in used_names(services.snapshot, transaction):
+            services.right_used(name, transaction.received_at)
         services.count.inc("postlatch_messages_accepted_total", (transaction.origin.listener,))
         transaction.forget()
         if self._mail.transaction is transaction:

@@ -46,6 +46,7 @@ class ListenerPort:
     implicit_tls: bool
     mechanisms: tuple[str, ...]
     proxies: tuple[IPNetwork, ...] = ()  # who must send a PROXY header; nobody else may connect then
+    local: bool = False  # the Unix socket of this machine
 
 
 class Connection(asyncio.Protocol):
@@ -99,8 +100,7 @@ class Connection(asyncio.Protocol):
             transport.abort()
             return
         self.client, self.proxy, self.identity = arrival
-        self.client_text = str(self.client.address)
-        self.client_prefix = client_prefix(self.client.address)
+        self.client_text, self.client_prefix = self.named()
         self._registry.add(self)
         self.login.secured(transport)
         if self.port.role is Role.RELAY and self.identity and self.services.snapshot.rights_of(self.port.name, self.client.address):
@@ -115,6 +115,10 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(self.services.session.greeting_delay, self._greet)
         else:
             self._greet()
+
+    def named(self) -> tuple[str, str]:
+        """How the journal calls the client, and the limits."""
+        return str(self.client.address), client_prefix(self.client.address)
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine. Bytes that come while TLS is being set up wait for its end."""

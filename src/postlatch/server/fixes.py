@@ -74,6 +74,19 @@ def fixes_of(services: Services, transaction: Transaction, names: LocalNames | N
     return Fixes(right.fix, rewrite, lambda address: permits(keys, address))
 
 
+def apply(services: Services, transaction: Transaction, block: bytes, message_id: int, names: LocalNames | None) -> Mended:
+    """Mend the header of a transaction, and count what was mended."""
+    wanted = fixes_of(services, transaction, names)
+    if wanted is NOTHING:
+        return Mended(block, read_facts(block))
+    snapshot = services.snapshot
+    mended = mend(block, wanted, hostname=snapshot.hostname, message_id=message_id, now=transaction.received_at)
+    for name in mended.done:
+        services.count.inc("postlatch_header_fixes_total", (transaction.origin.listener, name))
+    transaction.fixed, transaction.was_from = mended.done, mended.was
+    return mended
+
+
 def mend(block: bytes, fixes: Fixes, *, hostname: str, message_id: int, now: float) -> Mended:
     """Mend a header block (each line with its CRLF). What needs nothing comes back as the same octets."""
     header, done, was = read_facts(block), [], ""
@@ -134,7 +147,7 @@ def _shown(raw: bytes) -> str:
 
 
 def _complete(block: bytes, names: LocalNames) -> bytes:
-    """Every address without a domain gets one; a field that has none of these stays as it is. A missing From is the account's."""
+    """Every address without a domain gets one; a field without such stays as it is. A missing From is the account's."""
     kept: list[bytes] = []
     authors = False
     for name, raw in _fields(block):

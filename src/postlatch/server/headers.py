@@ -9,16 +9,22 @@ from typing import Final
 
 from postlatch.model.address import Address, AddressError, parse_address
 from postlatch.model.headers import Header, split_headers
+from postlatch.policy.facts import NamedField
 from postlatch.spool.priority import HeaderMarks, read_marks
 
 # Octets of a From field that is read: a library that takes 5 µs an octet must not hold up everyone's mail.
 MAX_FROM: Final = 8192
+MAX_NAMED: Final = 20  # Sender and Resent fields that are read: a message is not sent on more often
+_NAMED: Final = {b"sender": "Sender", b"resent-from": "Resent-From", b"resent-sender": "Resent-Sender"}
 MAX_HEADER: Final = 262_144  # octets; Postfix cuts at 102,400, the largest real ones seen are about half of this
 
 
 @dataclass(init=False, slots=True, unsafe_hash=True)
 class HeaderFacts:
-    """What the header says. ``header_from`` is None when a From field is absent or does not parse."""
+    """What the header says. ``header_from`` is None when a From field is absent or does not parse.
+
+    ``named`` are the other fields that say who sends (RFC 5322 sections 3.6.2 and 3.6.6).
+    """
 
     header_from: tuple[Address, ...] | None
     from_count: int
@@ -27,6 +33,7 @@ class HeaderFacts:
     names: set[bytes]
     eight_bit: bool
     marks: HeaderMarks
+    named: tuple[NamedField, ...]
 
     def __init__(
         self,
@@ -37,6 +44,7 @@ class HeaderFacts:
         names: set[bytes],
         eight_bit: bool,
         marks: HeaderMarks,
+        named: tuple[NamedField, ...] = (),
     ) -> None:
         self.header_from = header_from
         self.from_count = from_count
@@ -45,6 +53,7 @@ class HeaderFacts:
         self.names = names
         self.eight_bit = eight_bit
         self.marks = marks
+        self.named = named
 
 
 class HeaderCollector:
@@ -97,7 +106,15 @@ def read_facts(block: bytes) -> HeaderFacts:
         names=names,
         eight_bit=not block.isascii(),
         marks=read_marks(fields, names),
+        named=() if names.isdisjoint(_NAMED) else _named(fields),
     )
+
+
+def _named(fields: list[Header]) -> tuple[NamedField, ...]:
+    """Sender and the Resent fields. More than a few are nobody's letter, and the first that is too many cannot be read."""
+    found = [field for field in fields if field.name in _NAMED]
+    read = [NamedField(_NAMED[field.name], _addresses(field.value)) for field in found[:MAX_NAMED]]
+    return (*read, NamedField(_NAMED[found[MAX_NAMED].name], None)) if len(found) > MAX_NAMED else tuple(read)
 
 
 # What nearly every program writes: an address alone, or behind a display name without quoting, comments or lists.

@@ -10,6 +10,7 @@ from postlatch.model.reply import Reply
 from postlatch.server.acceptor import Acceptor, Spare
 from postlatch.server.connection import Connection, ListenerPort
 from postlatch.server.keeper import Keeper
+from postlatch.server.local import LocalAcceptor
 from postlatch.server.services import Services
 
 _BACKLOG = 1024
@@ -51,7 +52,7 @@ class SmtpServer:
     def __init__(self, services: Services, ports: Mapping[str, ListenerPort]) -> None:
         self._services = services
         self._ports = ports
-        self._acceptors: list[Acceptor] = []
+        self._acceptors: list[Acceptor | LocalAcceptor] = []
         self._connections: dict[str, set[Connection]] = {name: set() for name in ports}
         self._keeper: Keeper | None = None
 
@@ -61,7 +62,11 @@ class SmtpServer:
         for name, port in self._ports.items():
             for sock in sockets[name]:
                 sock.setblocking(False)
-                acceptor = Acceptor(self._services, port, self._connections[name], sock, spare)
+                acceptor = (
+                    LocalAcceptor(self._services, port, self._connections[name], sock)
+                    if port.local
+                    else Acceptor(self._services, port, self._connections[name], sock, spare)
+                )
                 self._acceptors.append(acceptor)
                 acceptor.start()
         self._keeper = Keeper(self._services, self._connections)

@@ -11,6 +11,7 @@ import contextlib
 import socket
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -69,8 +70,14 @@ class LocalConnection(Connection):
         self.account, self.credential, self.kind = user.login, LOCAL, TRUSTED
         self.generation = services.authenticator.generation(user.login, LOCAL) or 0
         self.mail = LocalMail(self, user)
+        self.gone: Callable[[], None] = _nothing
         config = engine_config(services, port.role, (), tls=False, implicit=False)
         self.session.configure(replace(config, origin=services.local.domain))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Drop what was not committed, and the user's place."""
+        super().connection_lost(exc)
+        self.gone()
 
     def named(self) -> tuple[str, str]:
         """How the journal and the limits call it: not by an address, for it has none."""
@@ -133,7 +140,6 @@ class LocalAcceptor:
     async def _open(self, client: socket.socket, ticket: Ticket, user: LocalUser) -> None:
         services = self._services
         try:
-            await services.known_recipients.load(user.login)  # as at a login: which recipients are new
             connection = LocalConnection(services, self._port, self._registry, ticket, user)
         except BaseException:
             self._gone(client, ticket, user)
@@ -163,6 +169,10 @@ class LocalAcceptor:
         client.close()
         where = {"listener": self._port.name, "client": CLIENT, "helo": "", "account": "", "user": str(uid)}
         tell(self._services, "connection.refused", verdict, {**where})
+
+
+def _nothing() -> None:
+    """Until somebody wants to know of the end."""
 
 
 def peer_uid(client: socket.socket) -> int:

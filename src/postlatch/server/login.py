@@ -43,6 +43,7 @@ class LoginHandler:
         self._connection = connection
         self._services = connection.services
         self._mechanism: sasl.Mechanism | None = None
+        self._name = ""  # of the mechanism that was last asked for
         self._channel = NO_CHANNEL
         self._refused: tuple[Reply, bool] | None = None  # how an exchange that has failed ends, after a word of the client's
         self._failures = 0
@@ -66,6 +67,7 @@ class LoginHandler:
             self._connection.mail.limit_event(self._reached.name)
             self._connection.session.answer(_too_many(self._reached), close=True)
             return
+        self._name = event.mechanism
         self._mechanism = self._services.authenticator.mechanism(event.mechanism, self._channel)
         assert self._mechanism is not None, "the engine offers only mechanisms that there are"
         self._step(self._mechanism.start(event.initial))
@@ -153,7 +155,7 @@ class LoginHandler:
     def _unavailable(self, login: str, why: str) -> None:
         """Who is asked cannot say now."""
         services = self._services
-        fields = {**self._connection.where(), "account": login, "reply": str(_UNDECIDED), "why": why}
+        fields = {**self._connection.where(), "account": login, "reply": str(_UNDECIDED), "why": why, "mechanism": self._name}
         services.record(Event("auth.failed", services.clock.now(), fields))
         services.count.inc("postlatch_auth_total", ("undecided",))
         self._mechanism = None
@@ -185,7 +187,8 @@ class LoginHandler:
         connection.account, connection.credential, connection.generation = login, claim.credential, generation
         connection.kind = TRUSTED
         self._mechanism = None
-        self._services.record(Event("auth.succeeded", self._services.clock.now(), connection.where()))
+        fields = {**connection.where(), "mechanism": self._name}
+        self._services.record(Event("auth.succeeded", self._services.clock.now(), fields))
         self._services.count.inc("postlatch_auth_total", ("succeeded",))
         connection.session.authenticated(_OK)
         connection.resume()
@@ -209,7 +212,9 @@ class LoginHandler:
         if charged:
             services.limiter.charge(self._charges(), now)
             wait = services.attempts.failed(login, password, connection.client.address, wait)
-        fields = {**connection.where(), "account": login, "reply": str(reply), **({"why": why} if why else {})}
+        fields = {**connection.where(), "account": login, "reply": str(reply)} | ({"why": why} if why else {})
+        if self._name:
+            fields["mechanism"] = self._name
         services.record(Event("auth.failed", now, fields))
         services.count.inc("postlatch_auth_total", ("failed",))
         close = self._failures >= services.session.auth_failures

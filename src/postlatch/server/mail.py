@@ -19,6 +19,7 @@ from postlatch.policy.snapshot import Right
 from postlatch.senderauth.check import MessageCheck
 from postlatch.server import charges, reputation
 from postlatch.server.body import BodyHandler
+from postlatch.server.local_rules import LocalNames
 from postlatch.server.readiness import UNDECIDED, unready
 from postlatch.server.refusals import tell
 from postlatch.server.transaction import AcceptedRecipient, Origin, Transaction, known_name
@@ -43,6 +44,10 @@ class MailHandler:
         self.transaction: Transaction | None = None
         self.vouched = False  # a recipient was accepted
         self.body: BodyHandler = BodyHandler(connection, self)
+
+    def names(self) -> LocalNames | None:
+        """How a program of this machine writes addresses; None where an address is what it is."""
+        return None
 
     # MAIL
 

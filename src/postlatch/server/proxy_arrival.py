@@ -73,7 +73,7 @@ def refuse_header(services: Services, port: ListenerPort, client: Client, proxy:
 def departed(connection: Connection) -> None:
     """The session is over: what it showed, for the masking guard. Who said nothing (a health check, a scan) shows nothing."""
     helo, seen = connection.session.helo, connection.services.seen
-    if not helo or seen is None:
+    if not helo or seen is None or connection.port.local:
         return
     header = Header.NONE if not connection.proxy else Header.TRUSTED if connection.identity else Header.ANONYMOUS
     seen(Sighting(connection.port.name, connection.client.address, helo, connection.account or "", header, connection.proxy))

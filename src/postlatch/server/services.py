@@ -23,6 +23,7 @@ from postlatch.server.bans import BanList
 from postlatch.server.limit_news import LimitNews
 from postlatch.server.limit_rules import LimitRules
 from postlatch.server.load import Load
+from postlatch.server.local_rules import LocalRules
 from postlatch.server.metering import Count
 from postlatch.server.proofs import Proofs
 from postlatch.server.refused import Refusals
@@ -76,6 +77,7 @@ class Services:
     free_space: Callable[[int], bool]  # is there room for a message of this many octets?
     refusals: Refusals
     draining: bool = False
+    local: LocalRules = field(default_factory=LocalRules)
     attempts: Attempts = field(default_factory=Attempts)
     load: Load = field(default_factory=Load)
     proofs: Proofs = field(default_factory=Proofs)  # beside passwords

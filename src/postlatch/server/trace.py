@@ -8,6 +8,8 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final
 
+from postlatch.server.local_rules import CLIENT
+
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
 
 
@@ -29,7 +31,7 @@ def received_field(
     *, hostname: str, helo: str, client: str, protocol: str, queue_id: str, recipient: str | None, now: float
 ) -> bytes:
     """One Received field with CRLF. ``recipient`` only where there is one: more would show blind copies to each other."""
-    literal = f"[IPv6:{client}]" if ":" in client else f"[{client}]"
+    literal = client if client == CLIENT else f"[IPv6:{client}]" if ":" in client else f"[{client}]"
     claimed = _UNSAFE.sub("?", helo) or "unknown"
     target = f"\r\n\tfor <{recipient}>" if recipient else ""
     return (

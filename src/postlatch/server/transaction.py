@@ -24,9 +24,10 @@ from postlatch.server.charges import Costs, Payer, Sending, payer_charges, pays,
 from postlatch.server.flight import Held
 from postlatch.server.headers import HeaderCollector, HeaderFacts
 from postlatch.server.limit_rules import LimitRules
+from postlatch.server.local_rules import CLIENT
 from postlatch.server.senders import is_verified, journalled
 from postlatch.server.services import Services
-from postlatch.server.trace import missing_fields, protocol_name, received_field
+from postlatch.server.trace import protocol_name, received_field
 from postlatch.spool.contract import SpoolError
 from postlatch.spool.spool import Draft
 
@@ -124,6 +125,8 @@ class Transaction:
         self.dmarc: DmarcFacts | None = None
         self.why = ""  # what is done by DMARC, as a sentence
         self.quarantined = False
+        self.fixed: tuple[str, ...] = ()  # what was mended in the header
+        self.was_from = ""  # what From said before it was replaced
         self.score: Score | None = None  # of a stranger who was judged
         self.standing: tuple[Address, Standing] | None = None  # the same for the policy, with what holds for this recipient
         self.forged = 0  # how many results in our name were removed
@@ -204,12 +207,12 @@ class Transaction:
         return rows, grants, named
 
     def stamp(self, hostname: str, message_id: int) -> bytes:
-        """The fields that the relay puts before the header: Received, and for an account Date and Message-ID if missing."""
+        """The field that the relay puts before every header: Received."""
         origin, queue_id = self.origin, format_id(message_id)
         protocol = protocol_name(
             esmtp=origin.esmtp, tls=origin.tls, authenticated=origin.account is not None, utf8=self.params.smtputf8
         )
-        received = received_field(
+        return received_field(
             hostname=hostname,
             helo=origin.helo,
             client=origin.client_text,
@@ -218,9 +221,6 @@ class Transaction:
             recipient=self.recipients[0].address.text if len(self.recipients) == 1 else None,
             now=self.received_at,
         )
-        if origin.account is None or self.header is None:
-            return received
-        return received + missing_fields(self.header.names, hostname=hostname, queue_id=queue_id, now=self.received_at)
 
     def envelope(self, rows: Sequence[EnvelopeRecipient]) -> Envelope:
         """The envelope to store."""
@@ -231,7 +231,7 @@ class Transaction:
             received_at=self.received_at,
             listener=origin.listener,
             role=origin.role,
-            client=origin.client.address,
+            client=origin.client.address if origin.client_text != CLIENT else None,
             helo=origin.helo,
             account=origin.account or "",
             params=self.params,
@@ -262,6 +262,8 @@ class Transaction:
                 **({"held": self.held_because} if self.held_because else {}),
                 "header_message_id": self.header.message_id if self.header else "",
                 **reputation.journalled(self),
+                **({"fixed": list(self.fixed)} if self.fixed else {}),
+                **({"header_from": self.was_from} if self.was_from else {}),
                 **(self._authenticated() if self.found is not None or self.forged else {}),
             },
         )

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from postlatch.settings.aliases import check_aliases
+from postlatch.settings.directory import check_directories
 from postlatch.settings.kinds import quote, suggest
 from postlatch.settings.loginproofs import check_proofs
 from postlatch.settings.origin import Origin
@@ -22,6 +23,7 @@ from postlatch.settings.routes import parse_route
 from postlatch.settings.tomlines import KeyPath
 from postlatch.settings.tree import HttpSettings
 from postlatch.settings.values import parse_socket, split_socket
+from postlatch.settings.wayoutneeds import check_way_out
 
 
 def cross_check(origin: Origin) -> list[Problem]:
@@ -33,9 +35,10 @@ def cross_check(origin: Origin) -> list[Problem]:
         _domain_names,
         _callouts,
         check_aliases,
-        check_reports,
+        check_reports, check_directories,
         check_proofs,
         check_reputation,
+        check_way_out,
         _smarthost_login,
     )
     return [problem for check in checks for problem in check(origin)]

@@ -69,8 +69,8 @@ class RightSettings(Table):
         default=(),
         examples=['["date", "message-id", "from"]'],
         description="What is mended in the header of this right's mail, for devices that cannot do better: `date` and "
-        "`message-id` are added where they are missing; with `from`, `rewrite_from` replaces a `From` that is missing, cannot be "
-        "read or is outside of `senders`.",
+        "`message-id` are added where they are missing; with `from`, `rewrite_from` replaces a `From` that is missing, cannot "
+        "be read or is outside of `senders` (without `senders`: every other `From`).",
     )
     rewrite_from: t.Mailbox | None = Field(
         default=None,

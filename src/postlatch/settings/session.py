@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from postlatch.settings.types import Seconds, Size, Table, Whole, as_toml
@@ -91,4 +93,10 @@ class AccountsSettings(Table):
         le=86_400,
         examples=["300"],
         description="How long a right password needs no second full check. A new password or a suspension ends it at once.",
+    )
+    main_password: Literal["relay", "none"] = Field(
+        default="relay",
+        examples=['"none"'],
+        description="`none`: an account's own password is never right on a listener, only its application passwords are (and "
+        "certificates and tokens). So what opens the web is not what lets mail out.",
     )

@@ -16,6 +16,7 @@ from postlatch.model.envelope import Role
 from postlatch.settings import types as t
 from postlatch.settings import values
 from postlatch.settings.bans import BanSettings
+from postlatch.settings.directory import DirectorySettings
 from postlatch.settings.limits import LimitSettings
 from postlatch.settings.oauth import OAuthSettings
 from postlatch.settings.origin import Origin
@@ -28,6 +29,7 @@ from postlatch.settings.session import AccountsSettings, SessionSettings
 from postlatch.settings.submission import SendmailSettings, SubmissionSettings
 from postlatch.settings.tomlines import KeyPath
 from postlatch.settings.types import Table
+from postlatch.settings.wayout import ByAccount, BySender
 
 
 class StoreSettings(Table):
@@ -199,6 +201,23 @@ class OutboundSettings(Table):
     resolver: tuple[t.Endpoint, ...] = Field(
         default=(), examples=['["127.0.0.1:53"]'], description="DNS resolvers to ask. Empty: the system's (`/etc/resolv.conf`)."
     )
+    dnssec: bool = Field(
+        default=False,
+        examples=["true"],
+        description="The resolvers of `resolver` validate by DNSSEC and are believed: then DANE decides about TLS towards mail "
+        "hosts with TLSA records. Only for resolvers on loopback.",
+    )
+    resolver_trusted: t.Line = Field(
+        default="",
+        examples=['"why"'],
+        description="The reason for which a resolver beyond loopback is believed with `dnssec`, in writing: whoever sits on "
+        "the way to it can forge its answers.",
+    )
+    mta_sts: bool = Field(
+        default=True,
+        examples=["false"],
+        description="Whether the MTA-STS policies of recipient domains are fetched, kept and followed.",
+    )
     routes: Annotated[Mapping[t.RouteKey, RouteSettings], AfterValidator(t.normalised)] = Field(
         default=t.as_toml({}),
         examples=['{ "partner.example" = "smtp://mail.partner.example:25" }'],
@@ -207,6 +226,13 @@ class OutboundSettings(Table):
     destinations: Annotated[Mapping[t.DestinationKey, DestinationSettings], AfterValidator(t.by_host)] = Field(
         default=t.as_toml({}),
         description="Bounds for single destinations, exact names: `connections`, `rate`, `messages_per_connection`.",
+    )
+    by_account: ByAccount = Field(
+        default=t.as_toml({}), description="Ways out of their own by the account that sent the mail; before `by_sender`."
+    )
+    by_sender: BySender = Field(
+        default=t.as_toml({}),
+        description="Ways out of their own by envelope sender, `user@example.com` before `@example.com`. Bounces have none.",
     )
     max_age: t.Duration = Field(
         default=t.as_toml("5 days"), examples=['"5 days"'], description="How long delivery is tried before the mail bounces."
@@ -313,6 +339,9 @@ class Settings(Table):
     greylisting: GreylistSettings = Field(default=t.as_toml({}), description="Who is asked to come back.")
     oauth: OAuthSettings | None = Field(default=None, description="Logins by the tokens of an identity provider.")
     accounts: AccountsSettings = Field(default=t.as_toml({}), description="How passwords are kept.")
+    directories: Mapping[t.Name, DirectorySettings] = Field(
+        default=t.as_toml({}), description="Who else knows passwords, by domain ([logins.md](logins.md))."
+    )
     alerts: AlertSettings = Field(default=t.as_toml({}), description="Who is told.")
     retention: RetentionSettings = Field(default=t.as_toml({}), description="How long things are kept.")
     http: HttpSettings = Field(default=t.as_toml({}), description="The dashboard.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from postlatch.smtp.body import dot_stuff, is_clean
+from postlatch.smtp.stuffing import dot_stuff, is_clean
 
 
 class BodyFault(ValueError):

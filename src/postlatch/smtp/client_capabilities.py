@@ -31,6 +31,7 @@ class Capabilities:
     mechanisms: frozenset[str] = frozenset()
     rcpt_max: int = 0
     mail_max: int = 0
+    requiretls: bool = False
 
 
 def parse_capabilities(lines: Sequence[bytes]) -> Capabilities:
@@ -57,6 +58,7 @@ def parse_capabilities(lines: Sequence[bytes]) -> Capabilities:
         mechanisms=frozenset(mechanisms),
         rcpt_max=int(limits.get("RCPTMAX", 0)),
         mail_max=int(limits.get("MAILMAX", 0)),
+        requiretls="REQUIRETLS" in keywords,
     )
 
 

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from postlatch.model.address import Address
+from postlatch.model.envelope import REQUIRED
 from postlatch.smtp.client_capabilities import Capabilities
 from postlatch.smtp.client_pipeline import Command, Step
 from postlatch.smtp.client_replies import Outcome, escape
@@ -33,6 +34,8 @@ BAD_PARAMETER: Final = Outcome(
     501, "5.6.0", "a parameter of the message cannot be sent: it holds characters that are not permitted"
 )
 NO_SMTPUTF8: Final = Outcome(550, "5.6.7", "the next hop does not take internationalised addresses or headers (SMTPUTF8)")
+
+NO_REQUIRETLS: Final = Outcome(550, "5.7.30", "REQUIRETLS is needed for this message, and the next hop does not offer it")
 
 
 class Unsendable(ValueError):
@@ -95,15 +98,20 @@ def mail_line(transaction: Transaction, offered: Capabilities) -> bytes:
         words.append("BODY=8BITMIME")
     if utf8:
         words.append("SMTPUTF8")
+    if offered.requiretls and params.require_tls == REQUIRED:
+        words.append("REQUIRETLS")
     if offered.dsn:
         if params.ret:
-            words.append(f"RET={_value(params.ret)}")
+            # RFC 8689 section 5: what is bounced of such a message is its header alone.
+            words.append(f"RET={_value(params.ret if params.require_tls != REQUIRED else 'HDRS')}")
         if params.envid:
             words.append(f"ENVID={_value(params.envid)}")
     return f"{' '.join(words)}\r\n".encode()
 
 
 def _check_offers(transaction: Transaction, offered: Capabilities) -> None:
+    if transaction.params.require_tls == REQUIRED and transaction.sender is not None and not offered.requiretls:
+        raise Unsendable(NO_REQUIRETLS)  # RFC 8689 section 4.2.1; of a bounce only section 5 speaks, and lets it go
     if offered.size and transaction.size > offered.size:
         text = f"the message has {transaction.size} octets and the next hop takes {offered.size}"
         raise Unsendable(Outcome(552, "5.3.4", escape(text)))

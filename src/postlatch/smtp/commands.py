@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from postlatch.model.address import POSTMASTER, Address, AddressError, parse_address
-from postlatch.model.envelope import RecipientParams, SenderParams
+from postlatch.model.envelope import REQUIRED, RecipientParams, SenderParams
 from postlatch.model.reply import Reply
 from postlatch.smtp import replies, xtext
 
@@ -23,6 +23,7 @@ MAX_ORCPT: Final = 500  # characters, RFC 3461 section 4.2
 # All repetitions are possessive, so a hostile line costs one pass.
 _PATH: Final = re.compile(r' ?<((?:[^"<>]++|"(?:[^"\\]++|\\.)*+")*+)>(?: (.*))?')
 _PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([^=\x00-\x20\x7f-\x9f]++))?")
+_BARE: Final = re.compile(r"[A-Za-z0-9._+-]{1,64}")
 _HELLO: Final = re.compile(r"[!-~]{1,255}")
 _BDAT: Final = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE | re.ASCII)
 _AUTH: Final = re.compile(r"([A-Za-z0-9_-]{1,20})(?: +([!-~]+))?")
@@ -31,6 +32,7 @@ _PRINTABLE: Final = re.compile(r"[ -~]*")
 _UNITEXT: Final = re.compile(r"[!-*,-<>-~\xa0-\U0010ffff]+")  # RFC 6533 section 3, utf-8-addr-unitext; controls never
 
 _SENDER_KEYWORDS: Final = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"})
+_SENDER_KEYWORDS_TLS: Final = _SENDER_KEYWORDS | {"REQUIRETLS"}  # RFC 8689 section 2: only where it was advertised
 _RECIPIENT_KEYWORDS: Final = frozenset({"NOTIFY", "ORCPT"})
 _NO_SENDER_PARAMS: Final = SenderParams()
 _NO_RECIPIENT_PARAMS: Final = RecipientParams()
@@ -63,24 +65,28 @@ def parse_hello(argument: str) -> str:
     return argument
 
 
-def parse_mail(argument: str, *, esmtp: bool) -> tuple[Address | None, SenderParams]:
+def parse_mail(argument: str, *, esmtp: bool, origin: str = "", tls: bool = False) -> tuple[Address | None, SenderParams]:
     """``FROM:<path> parameters``; None is the null reverse-path."""
-    path, given = _path(argument, "FROM:", replies.BAD_MAIL, _SENDER_KEYWORDS, esmtp=esmtp)
+    known = _SENDER_KEYWORDS_TLS if tls else _SENDER_KEYWORDS
+    path, given = _path(argument, "FROM:", replies.BAD_MAIL, known, esmtp=esmtp)
     params = _sender_params(given) if given else _NO_SENDER_PARAMS
     if not path:
         return None, params
-    return _address(path, replies.BAD_SENDER, smtputf8=params.smtputf8), params
+    return _address(_completed(path, origin), replies.BAD_SENDER, smtputf8=params.smtputf8), params
 
 
 def parse_rcpt(
-    argument: str, *, esmtp: bool, smtputf8: bool = False, bare_postmaster: bool = False
+    argument: str, *, esmtp: bool, smtputf8: bool = False, bare_postmaster: bool = False, origin: str = ""
 ) -> tuple[Address, RecipientParams]:
-    """``TO:<path> parameters``; ``bare_postmaster`` permits ``<postmaster>`` (RFC 5321 section 4.5.1)."""
+    """``TO:<path> parameters``; ``bare_postmaster`` permits ``<postmaster>`` (RFC 5321 section 4.5.1).
+
+    ``origin`` completes a plain local part without a domain.
+    """
     path, given = _path(argument, "TO:", replies.BAD_RCPT, _RECIPIENT_KEYWORDS, esmtp=esmtp)
     params = _recipient_params(given, smtputf8=smtputf8) if given else _NO_RECIPIENT_PARAMS
     if bare_postmaster and path.lower() == "postmaster":
         return POSTMASTER, params
-    return _address(path, replies.BAD_RECIPIENT, smtputf8=smtputf8), params
+    return _address(_completed(path, origin), replies.BAD_RECIPIENT, smtputf8=smtputf8), params
 
 
 def parse_bdat(argument: str) -> tuple[int, bool]:
@@ -145,6 +151,10 @@ def _parameters(text: str, known: frozenset[str]) -> Given:
     return given
 
 
+def _completed(path: str, origin: str) -> str:
+    return f"{path}@{origin}" if origin and _BARE.fullmatch(path) else path
+
+
 def _address(path: str, bad: Reply, *, smtputf8: bool) -> Address:
     try:
         return parse_address(path, smtputf8=smtputf8)
@@ -153,8 +163,8 @@ def _address(path: str, bad: Reply, *, smtputf8: bool) -> Address:
 
 
 def _sender_params(given: Given) -> SenderParams:
-    if given.get("SMTPUTF8"):
-        raise CommandError(replies.BAD_PARAMETER)  # it takes no value, RFC 6531 section 3.4
+    if given.get("SMTPUTF8") or given.get("REQUIRETLS"):
+        raise CommandError(replies.BAD_PARAMETER)  # they take no value, RFC 6531 section 3.4 and RFC 8689 section 2
     if "AUTH" in given:
         _xtext(given["AUTH"])  # RFC 4954 section 5: read, and never believed
     return SenderParams(
@@ -163,6 +173,7 @@ def _sender_params(given: Given) -> SenderParams:
         smtputf8="SMTPUTF8" in given,
         ret=_choice(given, "RET", ("FULL", "HDRS")),
         envid=_envid(given),
+        require_tls=REQUIRED if "REQUIRETLS" in given else "",
     )
 
 

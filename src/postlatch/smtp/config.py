@@ -15,7 +15,8 @@ class ServerConfig:
     ``tls_active`` is TLS from the first octet. ``mechanisms`` are the SASL mechanisms in upper case, offered only under TLS;
     none means no AUTH. ``max_errors`` is for the whole connection and counts 5xx: the engine's own, and the owner's to MAIL and
     AUTH; of recipients that the owner refuses, or that are too many, ten times as many are permitted. ``max_commands`` bounds
-    the commands that move no mail since the last message; 0 is no bound.
+    the commands that move no mail since the last message; 0 is no bound. ``origin`` is the domain that completes an address
+    without one, where programs of this machine may write it so.
     """
 
     hostname: str
@@ -29,6 +30,7 @@ class ServerConfig:
     max_transactions: int = 10_000
     max_errors: int = 10
     max_commands: int = 100
+    origin: str = ""
 
 
 def greeting(config: ServerConfig) -> Reply:
@@ -44,5 +46,7 @@ def ehlo_reply(config: ServerConfig, *, tls: bool) -> Reply:
     if config.mechanisms and tls:
         lines.append(f"AUTH {' '.join(config.mechanisms)}")
     lines += ["8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING"]
+    if tls:
+        lines.append("REQUIRETLS")  # RFC 8689 section 2: never before TLS
     lines.append(f"LIMITS MAILMAX={config.max_transactions} RCPTMAX={config.max_recipients}")  # RFC 9422
     return Reply(250, "", "\n".join(lines))

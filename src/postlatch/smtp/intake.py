@@ -18,6 +18,7 @@ class MailIntake(Conversation):
 
     def __init__(self, config: ServerConfig) -> None:
         super().__init__(config)
+        self._tls = config.tls_active
         # Of the open transaction:
         self._smtputf8 = False
         self._recipients = 0
@@ -51,7 +52,7 @@ class MailIntake(Conversation):
         self._patience.mail()
         if self._leave_if_due():
             return
-        sender, params = commands.parse_mail(argument, esmtp=self._esmtp)
+        sender, params = commands.parse_mail(argument, esmtp=self._esmtp, origin=self._config.origin, tls=self._tls)
         if params.size > self._config.max_size:
             raise CommandError(replies.TOO_BIG)
         self._ask(Mail(sender, params))
@@ -61,7 +62,13 @@ class MailIntake(Conversation):
             self._patience.refused_recipient()
             raise CommandError(replies.TOO_MANY_RECIPIENTS)
         bare = self._config.role is Role.MX
-        recipient, params = commands.parse_rcpt(argument, esmtp=self._esmtp, smtputf8=self._smtputf8, bare_postmaster=bare)
+        recipient, params = commands.parse_rcpt(
+            argument,
+            esmtp=self._esmtp,
+            smtputf8=self._smtputf8,
+            bare_postmaster=bare,
+            origin=self._config.origin,
+        )
         self._ask(Rcpt(recipient, params))
 
     def _start_data(self, _verb: Verb, _argument: str) -> None:

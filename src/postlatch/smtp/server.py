@@ -53,7 +53,6 @@ class ServerSession(MailIntake):
         super().__init__(config)
         self._first_line = True
         self._helo = ""
-        self._tls = config.tls_active
         self._authenticated = False
 
     @property

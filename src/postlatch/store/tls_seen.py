@@ -15,10 +15,14 @@ _REMEMBERED: Final = 30  # days for which is known what was sent
 
 
 class Seen(NamedTuple):
-    """Connections of a day on which TLS fared alike. ``result`` is empty for a success, and so is then all behind it."""
+    """Connections of a day on which TLS fared alike. ``result`` is empty for a success, and so is then all behind it.
+
+    ``policy`` is a text of the caller's that names the policy that was applied, empty for none.
+    """
 
     day: int
     domain: str
+    policy: str
     result: str
     host: str
     address: str
@@ -30,6 +34,7 @@ class Seen(NamedTuple):
 class Failure(NamedTuple):
     """Connections of one domain and day that failed alike."""
 
+    policy: str
     result: str
     host: str
     address: str
@@ -54,15 +59,15 @@ def add(entries: Iterable[Seen]) -> Operation[int]:
 def _add_day(connection: sqlite3.Connection, day: int, entries: Sequence[Seen]) -> int:
     if _rows(connection, day) + len(entries) <= ROWS_A_DAY:
         for part in parts(entries):
-            values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
+            values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * len(part))
             sql = f"INSERT INTO tls_seen VALUES {values} ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions"  # noqa: S608
             connection.execute(sql, list(chain.from_iterable(part)))
         return 0
     sql = (
-        "UPDATE tls_seen SET sessions = sessions + ? WHERE day = ? AND domain = ? AND result = ? AND host = ? "
+        "UPDATE tls_seen SET sessions = sessions + ? WHERE day = ? AND domain = ? AND policy = ? AND result = ? AND host = ? "
         "AND address = ? AND local = ? AND reason = ?"
     )
-    return sum(not connection.execute(sql, (entry.sessions, *entry[:7])).rowcount for entry in entries)
+    return sum(not connection.execute(sql, (entry.sessions, *entry[:8])).rowcount for entry in entries)
 
 
 def _rows(connection: sqlite3.Connection, day: int) -> int:
@@ -75,18 +80,20 @@ def waiting(connection: sqlite3.Connection, before: int) -> list[tuple[int, str]
     return [(day, domain) for day, domain in connection.execute(sql, (before,))]
 
 
-def sums(connection: sqlite3.Connection, day: int, domain: str) -> tuple[int, int]:
-    """Connections that succeeded, and that failed."""
-    sql = "SELECT result = '', sum(sessions) FROM tls_seen WHERE day = ? AND domain = ? GROUP BY 1"
-    found = {bool(succeeded): int(sessions) for succeeded, sessions in connection.execute(sql, (day, domain))}
-    return found.get(True, 0), found.get(False, 0)
+def sums(connection: sqlite3.Connection, day: int, domain: str) -> list[tuple[str, int, int]]:
+    """By policy, the most used first: connections that succeeded, and that failed."""
+    sql = (
+        "SELECT policy, sum(CASE result WHEN '' THEN sessions ELSE 0 END), sum(CASE result WHEN '' THEN 0 ELSE sessions END) "
+        "FROM tls_seen WHERE day = ? AND domain = ? GROUP BY policy ORDER BY sum(sessions) DESC, policy"
+    )
+    return [(policy, int(good), int(bad)) for policy, good, bad in connection.execute(sql, (day, domain))]
 
 
 def failures(connection: sqlite3.Connection, day: int, domain: str, limit: int) -> list[Failure]:
     """What failed, the most connections first."""
     sql = (
-        "SELECT result, host, address, local, reason, sessions FROM tls_seen WHERE day = ? AND domain = ? AND result <> '' "
-        "ORDER BY sessions DESC, result, host, address, local, reason LIMIT ?"
+        "SELECT policy, result, host, address, local, reason, sessions FROM tls_seen WHERE day = ? AND domain = ? "
+        "AND result <> '' ORDER BY sessions DESC, policy, result, host, address, local, reason LIMIT ?"
     )
     return [Failure(*row) for row in connection.execute(sql, (day, domain, limit))]
 

@@ -26,6 +26,7 @@ class Metric(NamedTuple):
 METRICS: Mapping[str, Metric] = {
     "postlatch_messages_accepted_total": Metric("counter", "Messages committed to the queue and answered 250.", ("listener",)),
     "postlatch_recipients_refused_total": Metric("counter", "Recipients answered 5xx, by rule.", ("listener", "rule")),
+    "postlatch_header_fixes_total": Metric("counter", "Headers of accounts and rights that were mended.", ("listener", "fix")),
     "postlatch_connections_total": Metric("counter", "Connections that clients opened.", ("listener",)),
     "postlatch_senders_refused_total": Metric("counter", "MAIL commands answered 5xx, by rule.", ("listener", "rule")),
     "postlatch_messages_refused_total": Metric("counter", "Whole messages answered 5xx, by rule.", ("listener", "rule")),
@@ -33,6 +34,7 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_connections_open": Metric("gauge", "Connections of clients that are open now.", ("listener",)),
     "postlatch_connections_refused_total": Metric("counter", "Connections refused before the greeting.", ("listener", "rule")),
     "postlatch_auth_total": Metric("counter", "Logins tried, by result.", ("result",)),
+    "postlatch_directory_answers_total": Metric("counter", "What directories answered.", ("directory", "outcome")),
     "postlatch_auth_waiting": Metric("gauge", "Failed logins whose answers wait."),
     "postlatch_bans": Metric("gauge", "Bans in force."),
     "postlatch_bans_total": Metric("counter", "Bans made, by what was seen or who decided.", ("kind",)),
@@ -54,6 +56,10 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_policy_proved_timestamp_seconds": Metric("gauge", "When the installed policy was proved closed."),
     "postlatch_limits_reached_total": Metric("counter", "Times that a limit was met.", ("limit",)),
     "postlatch_certificate_expiry_timestamp_seconds": Metric("gauge", "When a listener's certificate ends.", ("listener",)),
+    "postlatch_proxy_headers_total": Metric(
+        "counter", "Connections to listeners behind a proxy, and unexpected PROXY headers, by what came.", ("listener", "result")
+    ),
+    "postlatch_masks": Metric("gauge", "Masks that were found and not lifted: clients without their own addresses.", ("listener",)),
     "postlatch_alerts_total": Metric("counter", "Alerts raised, by kind.", ("kind",)),
     "postlatch_sender_checks_total": Metric(
         "counter", "Checks of who sent a stranger's message, by result (RFC 8601).", ("check", "result")

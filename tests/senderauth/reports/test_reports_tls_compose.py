@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from postlatch.senderauth.reports.compose import DAY, Metadata
-from postlatch.senderauth.reports.tls_compose import Asked, compose_tls, read_record, tls_file_name, tls_report_id
+from postlatch.senderauth.reports.tls_compose import (
+    Asked,
+    UnderPolicy,
+    compose_tls,
+    read_record,
+    tls_file_name,
+    tls_report_id,
+)
 from postlatch.senderauth.reports.tlsrpt import parse_tls
 from postlatch.senderauth.reports.values import TlsFailure
 
@@ -21,8 +29,30 @@ FAILURES = (
 )
 
 
+def under(successes: int, failures: int, details: Sequence[TlsFailure]) -> UnderPolicy:
+    return UnderPolicy("no-policy-found", (), (), successes, failures, details)
+
+
+def test_each_policy_that_was_applied_is_told_with_its_text_and_its_hosts() -> None:
+    sts = UnderPolicy("sts", ("version: STSv1", "mode: testing"), ("*.other.example",), 2, 1, FAILURES[:1])
+    tlsa = UnderPolicy("tlsa", ("3 1 1 abcdef",), (), 5, 0)
+    found = json.loads(gzip.decompress(compose_tls(META, "other.example", [sts, tlsa])))["policies"]
+    assert [one["policy"] for one in found] == [
+        {
+            "policy-type": "sts",
+            "policy-string": ["version: STSv1", "mode: testing"],
+            "policy-domain": "other.example",
+            "mx-host": ["*.other.example"],
+        },
+        {"policy-type": "tlsa", "policy-string": ["3 1 1 abcdef"], "policy-domain": "other.example"},
+    ]
+    assert [len(one.get("failure-details", ())) for one in found] == [1, 0]
+    report = parse_tls([gzip.decompress(compose_tls(META, "other.example", [sts, tlsa]))])
+    assert [(one.kind, one.successes, one.failures) for one in report.policies] == [("sts", 2, 1), ("tlsa", 5, 0)]
+
+
 def test_the_json_is_that_of_the_rfc() -> None:
-    assert json.loads(gzip.decompress(compose_tls(META, "other.example", 7, 4, FAILURES))) == {
+    assert json.loads(gzip.decompress(compose_tls(META, "other.example", [under(7, 4, FAILURES)]))) == {
         "organization-name": "Example GmbH",
         "date-range": {"start-datetime": "2026-01-01T00:00:00Z", "end-datetime": "2026-01-01T23:59:59Z"},
         "contact-info": "postmaster@example.com",
@@ -53,7 +83,7 @@ def test_the_json_is_that_of_the_rfc() -> None:
 
 
 def test_our_own_reader_reads_it_back() -> None:
-    report = parse_tls([gzip.decompress(compose_tls(META, "other.example", 7, 4, FAILURES))])
+    report = parse_tls([gzip.decompress(compose_tls(META, "other.example", [under(7, 4, FAILURES)]))])
     assert (report.reporter, report.contact) == ("Example GmbH", "postmaster@example.com")
     assert (report.begin, report.end, report.report_id) == (
         META.begin,
@@ -66,7 +96,7 @@ def test_our_own_reader_reads_it_back() -> None:
 
 
 def test_a_day_without_failures_has_no_details() -> None:
-    content = gzip.decompress(compose_tls(META, "other.example", 7, 0, ()))
+    content = gzip.decompress(compose_tls(META, "other.example", [under(7, 0, ())]))
     assert b"failure-details" not in content
     assert parse_tls([content]).policies[0].details == ()
 
@@ -74,7 +104,9 @@ def test_a_day_without_failures_has_no_details() -> None:
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_whatever_stands_in_a_text_stays_one_text(organization: str, reason: str) -> None:
     failure = TlsFailure("validation-failure", 1, information=reason)
-    found = json.loads(gzip.decompress(compose_tls(META._replace(organization=organization), "other.example", 0, 1, [failure])))
+    found = json.loads(
+        gzip.decompress(compose_tls(META._replace(organization=organization), "other.example", [under(0, 1, [failure])]))
+    )
     assert found["organization-name"] == organization
     assert found["policies"][0]["failure-details"][0].get("failure-reason-code", "") == reason
 

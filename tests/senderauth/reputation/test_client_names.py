@@ -94,7 +94,7 @@ def test_an_ipv6_name_that_holds_the_whole_interface_part_looks_dynamic() -> Non
     ],
 )
 def test_what_a_client_says_in_ehlo(helo: str, sign: str | None) -> None:
-    zone = {
+    zone: dict[str, dict[str, Any]] = {
         "mail.example": {"A": ["198.51.100.7"]},
         "elsewhere.example": {"A": ["192.0.2.99"]},
         "empty.example": {"TXT": ["x"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from postlatch.accounts import changes
@@ -53,6 +54,8 @@ def _row(record: AccountRecord) -> dict[str, Any]:
         "send_as": sorted(record.send_as),
         "created": rfc3339(record.created_at),
         "changed": rfc3339(record.changed_at),
+        "source": record.source,
+        "app_passwords": len(record.app_passwords),
     }
 
 
@@ -66,6 +69,9 @@ def _password(arguments: dict[str, Any]) -> str:
 async def add(world: World, arguments: dict[str, Any]) -> Answer:
     """A new account."""
     login = parse_login(arguments["login"])
+    for name, directory in world.settings.directories.items():
+        if login.rpartition("@")[2] in directory.domains:
+            raise CommandError(f"{login} belongs to the directory {name}: its accounts come from there, at their first login")
     credentials = await world.authenticator.credentials(_password(arguments))
     entries = arguments.get("send_as") or ()
     own = {login} if "@" in login else set()
@@ -101,11 +107,12 @@ async def restore(world: World, arguments: dict[str, Any]) -> Answer:
     record = world.book.get(login)
     if record is None:
         raise CommandError(f"there is no account {login}")
-    account = Account(login, record.for_policy().send_as)
+    account = replace(record.for_policy(), suspended=False)
     return await _widen(world, account, changes.restore(login, world.now(), credentials), "account.restored")
 
 
 async def delete(world: World, arguments: dict[str, Any]) -> Answer:
     """Remove an account; its queued mail is held at its next attempt."""
     login = parse_login(arguments["login"])
+    world.policy.delegations = [one for one in world.policy.delegations if one.login != login]
     return await _narrow(world, changes.delete(login), "account.deleted", login)

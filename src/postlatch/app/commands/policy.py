@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from postlatch.accounts.names import parse_login
+from postlatch.app import app_passwords
 from postlatch.app.answer import BAD_NEWS, GOOD, UNDECIDED, Answer, CommandError, good
 from postlatch.app.policy import Judgement
 from postlatch.app.world import World
@@ -14,16 +15,27 @@ from postlatch.model.address import AddressError, parse_address
 from postlatch.model.envelope import Client, Destination, Role
 from postlatch.policy import dryrun
 from postlatch.policy.decide import needs_callout
+from postlatch.policy.reminders import is_unused, permissions
 from postlatch.policy.rights import list_rights
 from postlatch.settings.problem import Problem
+
+_REASONS = {"NETWORK": "right", "RELAY_DOMAIN": "relay domain", "ACCOUNT": "account"}
+
+
+def used_at(world: World) -> dict[tuple[str, str], float]:
+    """When each right, relay domain, account and delegation was last used, by kind and name."""
+    found = {**world.right_usage, **(world.relay.used_rights if world.relay is not None else {})}
+    split = {name: name.partition(":") for name in found}
+    return {(kind, rest) if colon else ("right", name): found[name] for name, (kind, colon, rest) in split.items()}
 
 
 def right_rows(world: World) -> list[dict[str, Any]]:
     """The rows of ``rights``."""
     limits = world.settings.limits
-    used = {("NETWORK", name): at for name, at in world.right_usage.items()}
-    if world.relay is not None:
-        used |= {("NETWORK", name): at for name, at in world.relay.used_rights.items()}
+    at = used_at(world)
+    used = {(reason, name): when for reason, kind in _REASONS.items() for (of, name), when in at.items() if of == kind}
+    for name, when in app_passwords.used_at(world).items():
+        used["ACCOUNT", name] = max(when, used.get(("ACCOUNT", name), 0.0))
     rows = list_rights(
         world.policy.snapshot,
         world.now(),
@@ -31,7 +43,15 @@ def right_rows(world: World) -> list[dict[str, Any]]:
         account_limits=limits.account.texts(),
         right_limits=limits.right.texts(),
     )
-    return [dict(row) for row in rows]
+    unused = _unused(world, at)
+    return [{**row, "unused": (_REASONS[str(row["reason"])], row["name"]) in unused} for row in rows]
+
+
+def _unused(world: World, used: dict[tuple[str, str], float]) -> set[tuple[str, str]]:
+    """What is in force and was not used for 90 days."""
+    now, known = world.now(), world.right_life
+    held = permissions(world.policy.snapshot, used)
+    return {one.key for one in held if one.key in known and is_unused(one, known[one.key].first_seen, now)}
 
 
 async def rights(world: World, _arguments: dict[str, Any]) -> Answer:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from postlatch.cli.render import (
+    app_passwords,
+    delegations,
     destinations,
     dns,
     guarding,
@@ -41,6 +43,12 @@ RENDERERS: dict[str, Renderer] = {
         "Restored {login}: it may send again. Its held mail waits for: postlatch queue release --account {login}"
     ),
     "account.delete": people.done("Deleted the account {login}."),
+    "account.app-password.add": app_passwords.added,
+    "account.app-password.list": app_passwords.listing,
+    "account.app-password.revoke": people.done("Revoked the application password {name} of {login}: it is over now."),
+    "account.delegate.add": people.done("{login} may send as {address} until {expires}."),
+    "account.delegate.list": delegations.listing,
+    "account.delegate.revoke": people.done("Revoked: {login} may not send as {address} any more."),
     "right.add": people.done("Added the right {name}: proved closed, and in force now."),
     "right.list": people.rights,
     "right.renew": people.done("Renewed the right {name}."),

@@ -7,7 +7,14 @@ from typing import Any
 from postlatch.cli.render.words import text
 from postlatch.cli.text import BAD_STYLE, GOOD_STYLE, Line, Table
 
-_SETS = {"banned4": "banned, IPv4", "banned6": "banned, IPv6", "allowed4": "let through, IPv4", "allowed6": "let through, IPv6"}
+_SETS = {
+    "clients4": "banned IPv4 addresses",
+    "clients6": "banned IPv6 /64s",
+    "banned4": "other banned IPv4 networks",
+    "banned6": "other banned IPv6 networks",
+    "allowed4": "let through, IPv4",
+    "allowed6": "let through, IPv6",
+}
 
 
 def lines(data: dict[str, Any]) -> list[Line | Table]:

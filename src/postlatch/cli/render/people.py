@@ -67,7 +67,7 @@ def rights(data: dict[str, Any]) -> list[Line | Table]:
             when(entry.get("expires")),
             text(entry.get("owner")),
             text(entry.get("source")),
-            when(entry.get("last_used")),
+            when(entry.get("last_used")) + (" (unused)" if entry.get("unused") else ""),
         )
         for entry in entries
     ]

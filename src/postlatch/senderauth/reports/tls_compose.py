@@ -54,25 +54,42 @@ def tls_file_name(meta: Metadata, domain: str) -> str:
     return f"{meta.hostname}!{domain}!{meta.begin}!{meta.end}!{tls_report_id(meta, domain)}.json.gz"
 
 
-def compose_tls(meta: Metadata, domain: str, successes: int, failures: int, details: Sequence[TlsFailure]) -> bytes:
-    """The gzip file (section 5.2) with the JSON of section 4.4. The same input gives the same octets.
+class UnderPolicy(NamedTuple):
+    """How sessions fared under one policy of the type ``kind`` (section 4.4), with its text and the hosts that it names."""
 
-    The policy is ``no-policy-found``, for which there is neither a policy string nor a pattern of MX hosts.
-    """
+    kind: str
+    lines: tuple[str, ...]
+    mx: tuple[str, ...]
+    successes: int
+    failures: int
+    details: Sequence[TlsFailure] = ()
+
+
+def compose_tls(meta: Metadata, domain: str, found: Sequence[UnderPolicy]) -> bytes:
+    """The gzip file (section 5.2) with the JSON of section 4.4. The same input gives the same octets."""
     report: dict[str, Any] = {
         "organization-name": meta.organization,
         "date-range": {"start-datetime": _moment(meta.begin), "end-datetime": _moment(meta.end)},
         "contact-info": meta.contact,
         "report-id": tls_report_id(meta, domain),
-        "policies": [
-            {
-                "policy": {"policy-type": "no-policy-found", "policy-domain": domain},
-                "summary": {"total-successful-session-count": successes, "total-failure-session-count": failures},
-                **({"failure-details": [_detail(one) for one in details]} if details else {}),
-            }
-        ],
+        "policies": [_policy(domain, one) for one in found],
     }
     return gzip.compress(json.dumps(report, indent=1).encode("ascii"), mtime=0)
+
+
+def _policy(domain: str, found: UnderPolicy) -> dict[str, Any]:
+    """Where no policy was found there is neither a text nor a pattern of MX hosts."""
+    policy: dict[str, Any] = {"policy-type": found.kind}
+    if found.lines:
+        policy["policy-string"] = list(found.lines)
+    policy["policy-domain"] = domain
+    if found.mx:
+        policy["mx-host"] = list(found.mx)
+    return {
+        "policy": policy,
+        "summary": {"total-successful-session-count": found.successes, "total-failure-session-count": found.failures},
+        **({"failure-details": [_detail(one) for one in found.details]} if found.details else {}),
+    }
 
 
 def _detail(failure: TlsFailure) -> dict[str, Any]:

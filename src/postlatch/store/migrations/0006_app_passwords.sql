@@ -15,6 +15,5 @@ CREATE TABLE app_passwords (
   created_at REAL NOT NULL,
   created_by TEXT NOT NULL,
   last_used REAL,
-  generation INTEGER NOT NULL,
   PRIMARY KEY (login, name)
 ) STRICT, WITHOUT ROWID;

@@ -31,7 +31,6 @@ CREATE TABLE app_passwords (
   created_at REAL NOT NULL,
   created_by TEXT NOT NULL,
   last_used REAL,
-  generation INTEGER NOT NULL,           -- as an account's
   PRIMARY KEY (login, name)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,18 +1,18 @@
 """An OpenLDAP server of our own, with people in it: over a Unix socket, over TLS from the first octet, and with StartTLS.
 
-Needs Debian's package slapd. The people are ``uid=NAME,ou=people,dc=example,dc=com`` with ``mail`` and ``mailAlias``-like ``mail``
-values as given; ``ou=away,dc=example,dc=com`` is a referral to wherever the test says.
+Needs Debian's package slapd. The people are ``uid=NAME,ou=people,dc=example,dc=com`` with the ``mail`` values
+that are given; ``ou=away,dc=example,dc=com`` is a referral to wherever the test says.
 """
 
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import quote
 
+from postlatch.testing.peers.authority import make_authority
 from postlatch.testing.peers.ports import end, free_port, listens, wait_until
 
 BASE = "dc=example,dc=com"
@@ -32,7 +32,7 @@ loglevel none
 database mdb
 suffix "{base}"
 rootdn "{admin}"
-rootpw {password}
+rootpw "{password}"
 directory {folder}/db
 maxsize 10485760
 access to attrs=userPassword by anonymous auth by * none
@@ -76,23 +76,19 @@ class Slapd:
         self._ports = free_port(), free_port()
         self.socket = folder / "ldapi"
         self.ldapi = "ldapi://" + quote(str(self.socket), safe="")
-        self.ldap, self.ldaps = f"ldap://localhost:{self._ports[0]}", f"ldaps://localhost:{self._ports[1]}"
-        self.authorities = folder / "cert.pem"
-        self._make_certificate()
+        self.ldap, self.ldaps = f"ldap://127.0.0.1:{self._ports[0]}", f"ldaps://127.0.0.1:{self._ports[1]}"
+        self.authorities = folder / "ca.pem"
+        make_authority(folder, "127.0.0.1")
         (folder / "db").mkdir()
         self._config = folder / "slapd.conf"
         self._config.write_text(_CONFIG.format(folder=folder, base=BASE, admin=ADMIN, password=ADMIN_PASSWORD))
-        away = f"dn: ou=away,{BASE}\nobjectClass: referral\nobjectClass: extensibleObject\nou: away\nref: {referral}ou=away,{BASE}\n\n"
+        classes = "objectClass: referral\nobjectClass: extensibleObject"
+        away = f"dn: ou=away,{BASE}\n{classes}\nou: away\nref: {referral}ou=away,{BASE}\n\n"
         tree = _TREE + away + "".join(person.ldif() for person in people)
-        command = ["/usr/sbin/slapadd", "-q", "-f", self._config]
+        command = ["/usr/sbin/slapadd", "-q", "-f", str(self._config)]
         done = subprocess.run(command, input=tree, text=True, capture_output=True, check=False)
         if done.returncode:
             raise RuntimeError(f"slapadd: {done.stderr}")
-
-    def _make_certificate(self) -> None:
-        from postlatch.app.certificate import write_self_signed  # noqa: PLC0415  (cryptography is slow to load)
-
-        write_self_signed("localhost", self._folder / "cert.pem", self._folder / "key.pem", time.time())
 
     def __enter__(self) -> Self:
         self.start()
