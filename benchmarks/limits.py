@@ -85,6 +85,7 @@ def _message(count: int) -> float:
     def message(i: int) -> None:
         sending, now = senders[i % ACCOUNTS], START + i
         payer = GrantReason.ACCOUNT, sending.account or ""
+        due: list[Charge] = []
         for costs in (Costs(messages=1, octets=9000), Costs(0, 1, 1), Costs(1, 1, 1, 9000, frozenset({"example.org"}))):
             due = payer_charges(rules, payer, costs, sending, now) + shared_charges(rules, costs, sending, paid=costs)
             if limiter.check(due, now) is not None:

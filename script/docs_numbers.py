@@ -15,6 +15,8 @@ from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.schedule import RetryPolicy
 from postlatch.limits.clients import WIDE_FACTOR
 from postlatch.limits.limiter import Limiter
+from postlatch.limits.unsure import GRACE
+from postlatch.limits.window import EXACT
 from postlatch.policy import danger_networks, rules_message
 from postlatch.server.headers import MAX_HEADER
 from postlatch.spool.bodies import INLINE_LIMIT
@@ -71,7 +73,20 @@ def _limits() -> list[Number]:
             str(WIDE_FACTOR),
             "for guessers who change their address",
         ),
-        Number("Counters in memory", _count(keys), "beyond, the clients that were counted longest ago are forgotten"),
+        Number(
+            "Counters in memory",
+            _count(keys),
+            "beyond, the clients and sender domains that were counted longest ago are forgotten",
+        ),
+        Number(
+            "Entries of one limit by hour or day that are kept apart",
+            _count(EXACT),
+            "beyond, it is exact to 1/64 of its window",
+        ),
+        Number("What may be held beyond a limit, as a multiple of it", "1", 'with `when_reached = "hold"`; then it refuses'),
+        Number(
+            "Seconds for which counts may be ahead of the disk", _count(int(GRACE)), 'beyond, `when_unknown = "defer"` waits'
+        ),
         Number("Password checks at once", str(AuthSettings().workers), "each takes the memory of `accounts.argon2`"),
         Number("Password checks that wait", str(AuthSettings().queue), "beyond, AUTH is answered 454 4.7.0"),
     ]

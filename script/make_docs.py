@@ -106,6 +106,20 @@ STATUSES: dict[str, dict[int, str]] = {
     "account.suspend": {0: "suspended, or was already", 2: "there is no such account"},
     "account.restore": {0: "restored, or was not suspended", 2: "there is no such account"},
     "account.delete": {0: "deleted", 2: "there is no such account"},
+    "account.app-password.add": {
+        0: "made",
+        1: "refused by the proof: the answer is that of `postlatch check`",
+        2: "there is no such account, or one of that name already; or it would do more than its account",
+    },
+    "account.app-password.list": {0: "listed", 2: "there is no such account"},
+    "account.app-password.revoke": {0: "over", 2: "there is no such account or application password"},
+    "account.delegate.add": {
+        0: "delegated",
+        1: "refused by the proof: the answer is that of `postlatch check`",
+        2: "no such account, no address of ours, a day that is over, or it is delegated already",
+    },
+    "account.delegate.list": {0: "printed, also if there is none"},
+    "account.delegate.revoke": {0: "revoked", 2: "that address is not delegated to that account"},
     "right.add": {
         0: "proved, stored and in force",
         1: "refused: the proof or a danger speaks against it",

@@ -235,7 +235,7 @@ def test_one_client_cannot_fill_the_queue(desk: Desk) -> None:
         honest = asyncio.create_task(authenticator.verify(ALICE, PASSWORD, "198.51.100.1"))
         await asyncio.sleep(0)
         gate.set()
-        assert await honest == ALICE
+        assert await honest == Claim(ALICE)
         results = await asyncio.gather(*flood, return_exceptions=True)
         assert sum(isinstance(result, Busy) for result in results) == 37
         assert await authenticator.verify(ALICE, "wrong", CLIENT) is None

@@ -239,4 +239,4 @@ def test_accounts_survive_a_restart_and_failures_of_neighbours(tmp_path: Path) -
     suspended = book.get("bob@example.com")
     assert suspended is not None
     assert suspended.suspended_reason == "why"
-    assert run(desk.authenticator().verify(ALICE, PASSWORD)) == ALICE
+    assert run(desk.authenticator().verify(ALICE, PASSWORD)) == Claim(ALICE)

@@ -1,4 +1,4 @@
-"""Directories: what they say is held to their domains, a "no" takes its time, a silence is no answer, and a yes is soon forgotten."""
+"""Directories: held to their domains; a "no" takes its time, silence is no answer, and a yes is soon forgotten."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ class Paper:
         self.gate: asyncio.Event | None = None
         self.asked: list[str] = []
         self.closed = False
+        self.slow: dict[str, float] = {}
 
     async def verify(self, login: str, password: str) -> Found | None:
         self.asked.append(login)
+        await asyncio.sleep(self.slow.get(login, 0))
         if self.gate is not None:
             await self.gate.wait()
         if self.fault is not None:
@@ -68,7 +70,7 @@ class Office:
         unusable = self.authenticator.unusable()
         self.desk.commit(changes.enrol(found.login, directory, found.send_as, unusable, self.desk.clock.now()))
 
-    def try_(self, login: str = CAROL, password: str = "c secret", client: str = CLIENT) -> Claim | None:  # noqa: S107
+    def try_(self, login: str = CAROL, password: str = "c secret", client: str = CLIENT) -> Claim | None:
         return run(self.authenticator.verify(login, password, client))
 
 
@@ -97,7 +99,17 @@ def test_wrong_unknown_and_unusable_passwords_are_a_no(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
-    "login", ["carol@sub.dir.example", "carol@example.com", "carol", "carol@dir.example.", "@dir.example@x"]
+    "login",
+    [
+        "carol@sub.dir.example",
+        "carol@example.com",
+        "carol",
+        "carol@dir.example.",
+        " carol@dir.example",
+        '"carol"@dir.example',
+        "c(a)*@dir.example",
+        "@dir.example@x",
+    ],
 )
 def test_nobody_else_is_asked_about(office: Office, login: str) -> None:
     assert office.try_(login) is None
@@ -106,7 +118,7 @@ def test_nobody_else_is_asked_about(office: Office, login: str) -> None:
 
 def test_a_directory_that_answers_for_another_is_not_believed(office: Office) -> None:
     office.paper.answers_as = DAVE
-    with pytest.raises(Lies, match="answered for 'dave@dir.example'"):
+    with pytest.raises(Lies, match=r"answered for 'dave@dir\.example'"):
         office.try_()
     assert office.told[0][:2] == ("office", "lied")
     assert office.desk.book.policy_accounts() == {}
@@ -157,7 +169,7 @@ def test_a_yes_holds_for_its_short_time_also_while_the_directory_is_down(office:
     office.desk.clock.advance(59)
     assert office.try_() == Claim(CAROL)
     with pytest.raises(Busy):
-        office.try_(password="wrong")  # noqa: S106
+        office.try_(password="wrong")
     office.desk.clock.advance(2)
     with pytest.raises(Busy):
         office.try_()
@@ -184,12 +196,12 @@ def test_a_change_of_the_account_or_the_process_ends_what_was_remembered(office:
 
 
 def test_a_no_is_never_remembered_against_a_right_password(office: Office) -> None:
-    assert office.try_(password="new") is None  # noqa: S106
+    assert office.try_(password="new") is None
     assert office.authenticator.known_wrong(CAROL, "new", CLIENT)  # it need not be counted twice
     assert not office.authenticator.known_wrong(CAROL, "new", "198.51.100.1")
     assert not office.authenticator.known_wrong(CAROL, "newer", CLIENT)
     office.paper.passwords[CAROL] = "new"
-    assert office.try_(password="new") == Claim(CAROL)  # noqa: S106
+    assert office.try_(password="new") == Claim(CAROL)
 
 
 def test_a_suspended_account_stays_so_whatever_the_directory_says(office: Office) -> None:
@@ -223,7 +235,9 @@ def test_an_account_of_ours_is_taken_over_with_all_that_let_it_in(office: Office
     assert office.try_(f"{CAROL}/printer", secret.text) is None
     assert office.try_() == Claim(CAROL)
     account = office.desk.book.policy_accounts()[CAROL]
-    assert (account.send_as, account.source, dict(account.app_passwords)) == ({CAROL}, "office", {})
+    assert account.send_as == {CAROL}
+    assert account.source == "office"
+    assert not account.app_passwords
     assert office.desk.book.generation(CAROL) != before
     assert office.desk.connection.execute("SELECT count(*) FROM app_passwords").fetchone() == (0,)
 
@@ -303,16 +317,12 @@ def test_a_quick_no_and_a_slow_one_look_alike() -> None:
     """A directory that looks up, and only then compares, would tell who exists by its time."""
     office = Office(step=0.2)
 
-    async def verify(login: str, _password: str) -> Found | None:
-        await asyncio.sleep(0.04 if login == CAROL else 0)
-        return None
-
     async def timed(login: str) -> float:
         started = time.monotonic()
         assert await office.authenticator.verify(login, "wrong", CLIENT) is None
         return time.monotonic() - started
 
-    office.paper.verify = verify  # type: ignore[method-assign]
+    office.paper.slow = {CAROL: 0.04}
     known, unknown = run(timed(CAROL)), run(timed("nobody@dir.example"))
     for seconds in (known, unknown):
         assert seconds > 0.19

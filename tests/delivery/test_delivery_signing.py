@@ -39,6 +39,7 @@ from postlatch.delivery.signing import GRACE, DomainKeys, KeysLost, Signed, Sign
 from postlatch.model.address import Address
 from postlatch.model.envelope import Destination, GrantReason, Role
 from postlatch.model.events import Event
+from postlatch.policy.sending import Delegation
 from postlatch.policy.snapshot import Account, Listener, LocalDomain, RelayDomain, Right, Snapshot
 from postlatch.senderauth.dkim.sign import SigningKey, generate, load_private_key, public_record
 from postlatch.senderauth.dkim.verify import Verifier
@@ -191,6 +192,19 @@ def test_each_of_several_authors_must_be_covered() -> None:
     assert domain_of(ALICE, GrantReason.ACCOUNT, ALICE, "me@example.org") == "example.com"
     assert domain_of(ALICE, GrantReason.ACCOUNT, ALICE, "bob@example.com") is None
     assert domain_of(ALICE, GrantReason.ACCOUNT, ALICE, "x@elsewhere.example") is None
+
+
+def test_a_delegated_address_and_the_address_that_a_right_writes_are_signed_for() -> None:
+    lent = Delegation(ALICE, "office@example.com", "ops@example.com", NOW)
+    rewriting = tuple(replace(right, rewrite_from="device@example.com") for right in SNAPSHOT.rights)
+    snapshot = replace(SNAPSHOT, delegations=(lent,), rights=rewriting)
+    office, device = [address("office@example.com")], [address("device@example.com")]
+    assert signing_domain(snapshot, [recipient()], office, NOW - 1) == "example.com"
+    assert signing_domain(snapshot, [recipient()], office, NOW) is None
+    assert signing_domain(SNAPSHOT, [recipient()], office, NOW - 1) is None
+    by_right = [replace(recipient(reason=GrantReason.NETWORK), grant_ref="anybody")]
+    assert signing_domain(snapshot, by_right, device, NOW) == "example.com"
+    assert signing_domain(snapshot, by_right, office, NOW) is None
 
 
 def test_one_recipient_without_that_right_is_enough_against_it() -> None:

@@ -20,6 +20,7 @@ SHORT = 1000
 # Every regular expression, and the longest text that can reach it. A new one belongs here.
 REACH: dict[str, int] = {
     "accounts.names._NAME": AUTH,
+    "accounts.oauth._TOKEN": AUTH,
     "app.backend:re.search": FILE,
     "app.commands.masking._TOKEN": SHORT,
     "cli.render.journal._PLAIN": AUTH,
@@ -91,6 +92,7 @@ REACH: dict[str, int] = {
     "settings.tomlines._STRING": FILE,
     "settings.tomlines._SCALAR": FILE,
     "settings.tomlines:re.finditer": FILE,
+    "settings.values._FINGERPRINT": FILE,
     "settings.values._DURATION": FILE,
     "settings.values._SIZE": FILE,
     "settings.values._LIMIT": FILE,

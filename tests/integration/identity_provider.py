@@ -23,8 +23,9 @@ class IdentityProvider:
     """``with IdentityProvider() as provider``: at ``url``. ``broken``: how it fails, a status, "late", "huge" or "nonsense"."""
 
     def __init__(self) -> None:
+        self.rsa = RSAKey.generate_key(2048, {"kid": "rsa"})
         self.keys: dict[str, Key] = {
-            "rsa": RSAKey.generate_key(2048, {"kid": "rsa"}),
+            "rsa": self.rsa,
             "ec": ECKey.generate_key("P-256", {"kid": "ec"}),
             "ed": OKPKey.generate_key("Ed25519", {"kid": "ed"}),
         }

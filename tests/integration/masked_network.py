@@ -1,7 +1,7 @@
 """A relay behind something: clients outside, an edge between, and the relay inside, each in a network of its own.
 
-Outside is 198.51.100.0/24 with clients .10 to .19 and the edge .1; inside is 10.9.0.0/24 with the edge .1 and the relay .25. The
-edge masquerades what it forwards, and runs the test's userland proxy and HAProxy.
+Outside is 198.51.100.0/24 with clients .10 to .19 and the edge .1; inside is 10.9.0.0/24 with the edge .1 and the relay
+.25. The edge masquerades what it forwards, and runs the test's userland proxy and HAProxy.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class MaskedNetwork:
             self.edge.join(self.outside, [f"{EDGE_OUTSIDE}/24"], [f"{address}/24" for address in CLIENTS])
             self.inside.join(self.edge, [f"{RELAY}/24"], [f"{EDGE}/24"])
             self._closing = stack.pop_all()
-        self.outside_route = self._nat()
+        self._nat()
 
     def _nat(self) -> None:
         with self.edge.inside():

@@ -32,7 +32,7 @@ _SERVICE = """\
 """
 POSTFIX = {
     "inet_interfaces": "all",
-    "smtpd_relay_restrictions": "permit",
+    "mynetworks": "0.0.0.0/0",
     "default_transport": "discard",
     "relay_transport": "discard",
     "smtpd_peername_lookup": "no",  # there is nobody to ask

@@ -190,7 +190,7 @@ def test_a_warning_comes_once_for_each_key_and_window(make: Make) -> None:
     for _ in range(10):
         assert send(wire, "a@one.example").startswith("END 250")
     assert [event.fields["limit"] for event in office.events[2:]] == ["account messages 10/hour"], "a day has not passed"
-    assert office.alerts[0] == f"account {ACCOUNT}: 3 recipients within this day"
+    assert office.alerts[0] == f"much is sent: account {ACCOUNT}, 3 recipients within this day"
 
 
 def test_a_new_account_has_a_share_that_grows(make: Make) -> None:

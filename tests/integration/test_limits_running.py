@@ -85,7 +85,7 @@ def test_an_operator_sees_who_is_at_a_limit_and_lets_them_go_on(relay: RunningRe
     assert "loopback" in text
     [warned] = events(relay, "limit.warned")
     assert (warned["scope"], warned["key"], warned["count"]) == ("right", "loopback", MOST // 2)
-    assert told(relay, f"right loopback: {MOST // 2} messages within this day")
+    assert told(relay, f"much is sent: right loopback, {MOST // 2} messages within this day")
     assert relay.json("limits", "reset", "right", "loopback")["forgotten"] == 1
     assert [event["key"] for event in events(relay, "limit.reset")] == ["loopback"]
     assert send(relay, 1)[0] == 1

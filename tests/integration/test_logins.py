@@ -337,7 +337,7 @@ def test_every_kind_of_key_works_and_the_issuer_is_asked_once(relay: RunningRela
 def test_tokens_that_are_not_right_are_refused_and_the_client_is_told(relay: RunningRelay, provider: IdentityProvider) -> None:
     now = int(time.time())
     good = provider.token(ACCOUNT)
-    public = provider.keys["rsa"].as_pem(private=False)
+    public = provider.rsa.as_pem(private=False)
     head = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
     wrong = {
         "none": f"{head}.{good.split('.')[1]}.",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from postlatch.limits.limit import Limit
 from postlatch.model.envelope import IPAddress
 from postlatch.monitor.attempts import Attempts, Finding
-from postlatch.monitor.circles import circles, client_network, wide_network
+from postlatch.monitor.circles import IPNetwork, circles, client_network, wide_network
 from postlatch.monitor.spray import Spray
 from postlatch.monitor.tallies import Tallies
 from postlatch.monitor.thresholds import Thresholds
@@ -209,7 +209,8 @@ def test_circles_are_those_of_a_subscriber_and_of_a_site(address: str, client: s
 
 def test_the_whole_attack_of_two_hundred_addresses_is_found_out_within_its_first_tenth() -> None:
     """10,000 passwords from 200 addresses against 50 accounts, each address one password in turn."""
-    watch, banned, tried = Attempts(RULES), set(), 0
+    watch, tried = Attempts(RULES), 0
+    banned: set[IPNetwork] = set()
     clock = count()
     for password in range(200):
         for number in range(50):

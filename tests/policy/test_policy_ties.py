@@ -1,4 +1,4 @@
-"""The tie between a login and what it may send as: delegations that end, aliases, Sender and Resent fields, the local socket."""
+"""The tie between a login and what it may send as: delegations that end, aliases, Sender and Resent fields, the socket."""
 
 from __future__ import annotations
 

@@ -56,14 +56,14 @@ def test_what_is_shared_counts_what_is_paid_for_and_clients_count_all() -> None:
     rules = LimitRules(sender_domain=table, relay=table, client=table, network=table)
     found = shared_charges(rules, Costs(1, 5), sending(), paid=Costs(1, 3))
     assert named(found) == [
-        ("sender_domain", "example.com", "recipients", 3),
         ("sender_domain", "example.com", "messages", 1),
-        ("relay", "all", "recipients", 3),
+        ("sender_domain", "example.com", "recipients", 3),
         ("relay", "all", "messages", 1),
-        ("client", "2001:db8:1:2::/64", "recipients", 5),
+        ("relay", "all", "recipients", 3),
         ("client", "2001:db8:1:2::/64", "messages", 1),
-        ("network", "2001:db8:1::/48", "recipients", 5),
+        ("client", "2001:db8:1:2::/64", "recipients", 5),
         ("network", "2001:db8:1::/48", "messages", 1),
+        ("network", "2001:db8:1::/48", "recipients", 5),
     ]
     strangers = shared_charges(rules, Costs(1, 5), sending(), paid=None)
     assert {charge.scope for charge in strangers} == {"client", "network"}

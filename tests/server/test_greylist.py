@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postlatch.model.address import Address, parse_address
-from postlatch.server.greylist import MOST_OF_GROUP, Greylist, GreylistRules, group_of, sender_key
+from postlatch.server.greylist import MOST_OF_GROUP, STEP, Greylist, GreylistRules, group_of, sender_key
 from postlatch.store.greylist import Kept
 
 NOW = 1_767_225_600.0
@@ -164,3 +164,10 @@ def test_nobody_gets_in_who_was_not_seen_before_within_the_window(attempts: list
             assert at < until <= at + DELAY
         earlier.append(at)
     assert len(table) <= 100
+
+
+def test_a_flood_is_written_in_steps() -> None:
+    table = Greylist(GreylistRules())
+    for number in range(STEP + 10):
+        table.judge(f"g{number}", SENDER, ALICE, NOW)
+    assert [len(table.changes().triplets) for _ in range(3)] == [STEP, 10, 0]

@@ -70,12 +70,12 @@ def test_every_example_is_accepted_by_its_key() -> None:
             or path.split(".")[0] in {"listeners", "domains", "relay_domains", "rights", "tls", "hostname"}
             or ".routes." in path
             or ".destinations." in path
-            or path.startswith(("dmarc.overrides.", "dmarc.sealers."))
+            or path.startswith(("outbound.by_", "outbound.resolver_trusted", "dmarc.overrides.", "dmarc.sealers."))
         ):
             continue
         for example in examples:
             extra = (
-                "smarthost = 'smtp://h'\nusername = 'u'\npassword_file = 'p'\ntls = 'verify'\n"
+                "resolver = ['127.0.0.1:53']\nsmarthost = 'smtp://h'\nusername = 'u'\npassword_file = 'p'\ntls = 'verify'\n"
                 if path.startswith("outbound.")
                 else ""
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from postlatch.app.reputation import greylist_rules, replay_limit, stranger_rules, weights
-from postlatch.settings import load_text
+from postlatch.settings.load import load_text
 from postlatch.settings.problem import SettingsError
 from postlatch.settings.tree import Settings
 

@@ -66,7 +66,7 @@ class AppPasswordRecord:
 
     @property
     def generation(self) -> int:
-        """As an account's, for what a session has logged in with: one made anew under its name has another, whatever the clock."""
+        """As an account's: one that was made anew under its name has another, whatever the clock says."""
         return int.from_bytes(self.digest[:7], "big")
 
     def for_policy(self) -> AppPassword:

@@ -34,7 +34,7 @@ _TAKEN_OVER = (
     f"UPDATE accounts SET {_CREDENTIALS}, source = :source, changed_at = :now, generation = {_NEXT_GENERATION}"  # noqa: S608
     " WHERE login = :login AND source <> :source"
 )
-_APP_PASSWORD = (
+_INSERT_SHOWN = (
     "INSERT INTO app_passwords VALUES (:login, :name, :digest, :salt, :stored_key, :server_key, :senders, :networks, :expires,"
     " :now, :by, NULL) ON CONFLICT DO NOTHING"
 )
@@ -167,7 +167,7 @@ def add_app_password(login: str, name: str, scope: Scope, secret: Secret, *, now
             "networks": json.dumps(list(map(str, networks))),
             **_verifier(secret.scram),
         }
-        if not connection.execute(_APP_PASSWORD, values).rowcount:
+        if not connection.execute(_INSERT_SHOWN, values).rowcount:
             raise AccountError(f"{owner} has an application password {key} already: revoke it, or choose another name")
         return _change(connection, owner)
 

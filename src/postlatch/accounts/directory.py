@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from postlatch.accounts.names import login_key, parse_send_as
+from postlatch.accounts.names import login_key, parse_login, parse_send_as
 from postlatch.accounts.pool import Busy
 from postlatch.accounts.problem import AccountError
 from postlatch.limits.gauge import Gauge
@@ -128,9 +128,19 @@ class Directories:
             entry.directory.close()
 
     def of(self, login: str) -> Entry | None:
-        """The directory of a login in the form of ``login_key``; None if we keep its password ourselves."""
-        domain = login.rpartition("@")[2] if "@" in login else ""
-        return self._by_domain.get(domain)
+        """The directory of a login in the form of ``login_key``; None if we keep its password ourselves.
+
+        None too for what can be no login: a directory may be less strict, and take " alice@example.com" for alice.
+        """
+        entry = self._by_domain.get(login.rpartition("@")[2]) if "@" in login else None
+        return entry if entry is not None and _is_login(login) else None
+
+
+def _is_login(text: str) -> bool:
+    try:
+        return parse_login(text) == text
+    except AccountError:
+        return False
 
 
 def held(entry: Entry, login: str, found: Found) -> Found:

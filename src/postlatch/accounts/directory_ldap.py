@@ -7,13 +7,12 @@ name only escaped; an empty password is refused before any bind; referrals are n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from postlatch.accounts.directory import MAX_ENTRY, MOST_ENTRIES, Down, Found
 from postlatch.accounts.directory_ldap_text import MAX_LOGIN, LdapSettings
@@ -23,24 +22,80 @@ MAX_ANSWER: Final = 512 * 1024  # octets: as many sender addresses as count, and
 _HELPER: Final = "postlatch.accounts.directory_ldap_helper"
 
 
+class _Child(asyncio.SubprocessProtocol):
+    """One helper: a line goes in, a line comes out."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.SubprocessTransport | None = None
+        self.gone = False
+        self._buffer = bytearray()
+        self._answer: asyncio.Future[bytes] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It runs."""
+        self.transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002  (only its output is a pipe to read)
+        """A piece of an answer."""
+        self._buffer += data
+        if len(self._buffer) > MAX_ANSWER:
+            self.close()
+        elif data.endswith(b"\n") and self._answer is not None and not self._answer.done():
+            self._answer.set_result(bytes(self._buffer))
+            self._buffer.clear()
+
+    def process_exited(self) -> None:
+        """The kernel has ended it, or it has ended by itself."""
+        self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (the protocol's signature)
+        """Its pipes are closed."""
+        self.close()
+
+    async def ask(self, question: bytes) -> bytes:
+        """Its answer; ``Down`` if it ends before, or says too much."""
+        assert self.transport is not None
+        stdin = cast("asyncio.WriteTransport", self.transport.get_pipe_transport(0))
+        self._answer = asyncio.get_running_loop().create_future()
+        if self.gone:
+            self.close()
+        else:
+            stdin.write(question)
+        return await self._answer
+
+    def tell(self, line: bytes) -> None:
+        """What needs no answer."""
+        assert self.transport is not None
+        cast("asyncio.WriteTransport", self.transport.get_pipe_transport(0)).write(line)
+
+    def close(self) -> None:
+        """End it, and whoever waits for it."""
+        self.gone = True
+        if self.transport is not None:
+            self.transport.close()  # kills what still runs
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(Down("the LDAP server did not answer in time, or sent too much"))
+
+
 class LdapDirectory:
     """Asks one server. ``close`` ends its children."""
 
     def __init__(self, settings: LdapSettings, workers: int = WORKERS) -> None:
         self._settings = settings
         self._places = asyncio.Semaphore(workers)
-        self._idle: list[Process] = []
-        self._all: set[Process] = set()
+        self._idle: list[_Child] = []
+        self._all: set[_Child] = set()
         self._closed = False
 
     async def verify(self, login: str, password: str) -> Found | None:
         """See ``Directory``."""
-        if not password or "\0" in password or "\0" in login or len(login.encode()) > MAX_LOGIN:
+        if not _may_ask(login, password):
             return None
+        question = json.dumps({"login": login, "password": password}).encode() + b"\n"
         async with self._places:
             child = self._waiting() or await self._start()
             try:
-                answer = await _ask(child, {"login": login, "password": password})
+                answer = await child.ask(question)
             except BaseException:
                 self._end(child)
                 raise
@@ -48,7 +103,7 @@ class LdapDirectory:
                 self._end(child)
             else:
                 self._idle.append(child)
-        return _judge(answer, login)
+        return _judge(json.loads(answer), login)
 
     def close(self) -> None:
         """End the children."""
@@ -57,45 +112,39 @@ class LdapDirectory:
         for child in list(self._all):
             self._end(child)
 
-    def _waiting(self) -> Process | None:
+    def _waiting(self) -> _Child | None:
         while self._idle:
             child = self._idle.pop()
-            if child.returncode is None:
+            if not child.gone:
                 return child
             self._end(child)
         return None
 
-    async def _start(self) -> Process:
+    async def _start(self) -> _Child:
         # LDAPNOINIT: what is in ldap.conf or a user's .ldaprc must not weaken what is demanded here.
         environment = {**os.environ, "LDAPNOINIT": "1"}
+        command = (sys.executable, "-m", _HELPER)
+        loop = asyncio.get_running_loop()
         try:
-            child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", _HELPER), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=MAX_ANSWER, env=environment
-            )
+            _, child = await loop.subprocess_exec(_Child, *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment)
         except OSError as error:
             raise Down(f"the LDAP helper cannot be started: {os.strerror(error.errno or 0)}") from None
         self._all.add(child)
-        assert child.stdin is not None
-        child.stdin.write(json.dumps(asdict(self._settings)).encode() + b"\n")
+        child.tell(json.dumps(asdict(self._settings)).encode() + b"\n")
         return child
 
-    def _end(self, child: Process) -> None:
+    def _end(self, child: _Child) -> None:
         self._all.discard(child)
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
+        child.close()
 
 
-async def _ask(child: Process, question: dict[str, str]) -> Any:
-    assert child.stdin is not None
-    assert child.stdout is not None
+def _may_ask(login: str, password: str) -> bool:
+    """Nothing that is no text, nothing empty, no end of a string in C, and no more than a login has."""
     try:
-        child.stdin.write(json.dumps(question).encode() + b"\n")
-        line = await child.stdout.readline()
-    except (OSError, ValueError):  # ValueError: the line is longer than the limit
-        raise Down("the LDAP server sent too much, or its helper broke") from None
-    if not line.endswith(b"\n"):
-        raise Down("the LDAP server did not answer in time, or sent too much")
-    return json.loads(line)
+        octets = len(login.encode()) if password.encode() else 0
+    except UnicodeEncodeError:
+        return False
+    return 0 < octets <= MAX_LOGIN and "\0" not in login + password
 
 
 def _judge(answer: Any, login: str) -> Found | None:

@@ -72,8 +72,6 @@ def _locate(settings: LdapSettings, login: str) -> tuple[str | None, list[str]]:
         )
     except bonsai.SizeLimitError:
         return None, []
-    except bonsai.NoSuchObjectError:
-        raise Failed("the search base is not on the LDAP server") from None
     finally:
         connection.close()
     if len(found) != 1:

@@ -89,7 +89,7 @@ class BanBook:
     def sentence(self, network: IPNetwork, kind: str, why: str) -> Ban | None:
         """Ban a network for as long as its record says; None if it is banned already. Ask ``refusal`` first."""
         now = self._clock.now()
-        if self.bans.until(network.network_address, now) is not None:
+        if self.bans.holds(network, now):
             return None
         passed = sentence(self._sentences.get(network), now, self.rules)
         self._sentences[network] = passed

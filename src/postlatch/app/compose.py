@@ -48,8 +48,8 @@ def snapshot(
         version=version,
         hostname=settings.hostname,
         listeners={
-            **local_listener(settings),
             **{x.name: Listener(x.name, x.role, tls=settings.tls is not None) for x in settings.listeners},
+            **local_listener(settings),  # last: another one of its name is a danger, and is seen as one
         },
         local_domains={name: _local_domain(name, domain) for name, domain in settings.domains.items()},
         relay_domains={

@@ -56,7 +56,7 @@ async def _run(settings: Settings, command: str, arguments: dict[str, Any]) -> A
 def _harmless(command: str) -> bool:
     """Commands that look, or that only take rights away, must work on a configuration that may not serve."""
     looks = {"rights", "decide", "queue.list", "queue.show", "queue.counts", "backup", "right.list", "account.list", "ban.list"}
-    looks |= {"limits.list"}
+    looks |= {"limits.list", "outbound"}
     looks |= {"destination.list", "dns", "dkim.list", "reports"}
     looks |= {"ban.export", "account.delegate.list"}
     takes_away = {"right.revoke", "account.suspend", "account.delete", "account.app-password.revoke", "queue.hold", "queue.delete", "ban.add", "ban.import"}

@@ -85,14 +85,12 @@ class Reputation:
 
     async def flush(self) -> None:
         """Every few seconds, and at the end: what is new onto the disk."""
-        changes = self.greylist.changes()
-        if not any(changes):
-            return
-        try:
-            await self._world.submit([greylist.save(changes)])
-        except WriteFailed:
-            self.greylist.unwritten(changes)
-            raise
+        while any(changes := self.greylist.changes()):
+            try:
+                await self._world.submit([greylist.save(changes)])
+            except WriteFailed:
+                self.greylist.unwritten(changes)
+                raise
 
     async def look(self) -> None:
         """Every few seconds: test the lists that are due."""

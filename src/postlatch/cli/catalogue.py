@@ -14,6 +14,7 @@ from postlatch.cli.guarding import GUARD_ROWS, GUARDING
 from postlatch.cli.limiting import LIMIT_ROWS, LIMITING
 from postlatch.cli.senders import SENDER_ROWS, SENDERS
 from postlatch.cli.strangers import GREYLIST, REPUTATION, STRANGER_ROWS
+from postlatch.cli.wayout import OUTBOUND, WAY_OUT_ROWS
 
 GROUPS = {
     "account": "Who may log in and send.",
@@ -35,7 +36,7 @@ SECTIONS = {
     "Begin": ("init", "check", "serve", "demo"),
     "Who may relay": ("rights", "decide", "account", "right", "limits"),
     "Who really sent it": ("verify", "spf", "reputation", "dkim", "dns", "reports"),
-    "Run": ("queue", "destination", "journal", "greylist", "ban", "firewall", "backup", "restore", "salvage"),
+    "Run": ("queue", "destination", "outbound", "journal", "greylist", "ban", "firewall", "backup", "restore", "salvage"),
 }
 
 STATES = ("queued", "deferred", "active", "held", "delivered", "bounced", "deleted")
@@ -70,6 +71,7 @@ ROWS = {
     **APP_PASSWORD_ROWS,
     **DELEGATION_ROWS,
     **STRANGER_ROWS,
+    **WAY_OUT_ROWS,
 }
 
 _LOGIN = Argument("login", Kind.TEXT, "The account: an address, or a name.", metavar="LOGIN", required=True)
@@ -380,6 +382,7 @@ CATALOGUE: tuple[Command, ...] = (
     *SENDERS,
     REPUTATION,
     *GREYLIST,
+    OUTBOUND,
     *GUARDING,
     *_REST,
 )

@@ -6,7 +6,6 @@ import os
 import socket
 
 from postlatch.cli.sendmail_options import DATAERR, NOPERM, NOUSER, OK, TEMPFAIL, UNAVAILABLE
-from postlatch.smtp.client_body import BodyWriter
 
 _LONGEST = 100  # octets of a path that is given to the kernel as it is; it takes 108
 _MOST = 65_536  # octets of one reply
@@ -93,6 +92,8 @@ class Session:
         ready = self.ask("DATA")
         if ready.code != 354:
             self._expect(ready, "the relay does not take the message", least=354)
+        from postlatch.smtp.client_body import BodyWriter  # noqa: PLC0415
+
         writer = BodyWriter()
         for at in range(0, len(message), _PIECE):
             self._send(writer.feed(message[at : at + _PIECE]))

@@ -21,9 +21,10 @@ _UNITS: Final = {str(seconds): seconds for seconds in SECONDS.values()}
 class Cell:
     """The meters of one key and kind: one for each unit in ``limits``."""
 
-    __slots__ = ("limits", "meters")
+    __slots__ = ("dirty", "limits", "meters")
 
     def __init__(self, limits: tuple[Limit, ...], meters: tuple[Meter, ...]) -> None:
+        self.dirty = False  # charged since it was written last
         self.limits = limits
         self.meters = meters
 

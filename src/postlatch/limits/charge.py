@@ -26,9 +26,10 @@ class Charge:
     login, the right's name, the client's prefix and so on; ``kind`` ``messages``, ``recipients``, ``new_recipients``,
     ``bytes``, ``domains``, ``commands`` or ``auth_failures``. ``scope`` and ``kind`` hold no space. Pass the same ``limits``
     tuple each time (a setting's, not a copy): it is compared by identity first. A ``cost`` below 1 always fits and counts
-    nothing. Of ``domains`` the cost is how many ``items`` there are.
+    nothing. Of ``domains`` the cost is how many ``items`` there are. ``full_key`` is (scope, key, kind).
     """
 
+    full_key: tuple[str, str, str]
     scope: str
     key: str
     kind: str
@@ -39,6 +40,7 @@ class Charge:
     def __init__(
         self, scope: str, key: str, kind: str, limits: tuple[Limit, ...], cost: int = 1, items: frozenset[str] = NOTHING
     ) -> None:
+        self.full_key = (scope, key, kind)
         self.scope = scope
         self.key = key
         self.kind = kind

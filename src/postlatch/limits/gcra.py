@@ -42,8 +42,10 @@ class Gcra:
 
     def add(self, now: float, cost: int) -> bool:
         """Count ``cost``, even past the limit: an overfull bucket is a full one. False: it never warns."""
-        amount, seconds = self._amount, self._seconds
-        self._empty_at = min(max(self._empty_at, now) + cost * seconds / amount, now + seconds)
+        seconds, empty_at = self._seconds, self._empty_at
+        full = now + seconds
+        empty_at = (max(now, empty_at)) + cost * seconds / self._amount
+        self._empty_at = min(full, empty_at)
         return False
 
     def holds(self, now: float, cost: int) -> bool:  # noqa: ARG002  (as a window's)

@@ -50,7 +50,7 @@ class Limiter:
             if cost < 1:
                 continue
             limits = charge.limits
-            cell = cells.get((charge.scope, charge.key, charge.kind))
+            cell = cells.get(charge.full_key)
             if cell is None:
                 # Nothing is counted: it fits unless it is more than the whole.
                 for limit in limits:
@@ -77,19 +77,20 @@ class Limiter:
             limits = charge.limits
             if cost < 1 or not limits:
                 continue
-            full_key = (charge.scope, charge.key, charge.kind)
-            cell = self._cells.get(full_key)
+            cell = self._cells.get(charge.full_key)
             if cell is None:
-                cell = self._make(full_key, limits)
+                cell = self._make(charge.full_key, limits)
             elif charge.scope in FORGETTABLE:
-                self._order.move_to_end(full_key)
+                self._order.move_to_end(charge.full_key)
             if charge.items:
                 cost = charge.items
             for meter in cell.meters if cell.limits is limits else cell.bind(limits, charge.kind):
                 if meter.add(now, cost):
                     told = Warned(charge.scope, charge.key, charge.kind, meter.limit, meter.used(now))
                     warned = [*(warned or ()), told]
-            self._dirty.add(full_key)
+            if not cell.dirty:
+                cell.dirty = True
+                self._dirty.add(charge.full_key)
         return warned or ()
 
     def spend(self, charges: Sequence[Charge], now: float) -> Reached | None:
@@ -129,6 +130,7 @@ class Limiter:
         for key in self._dirty:
             cell = self._cells.get(key)
             if cell is not None:
+                cell.dirty = False
                 rows.append((key_text(key), encode(cell)))
         self._dirty.clear()
         return rows
@@ -139,7 +141,12 @@ class Limiter:
 
     def unsaved(self, rows: Iterable[tuple[str, str]], now: float) -> None:
         """It is not: these come again with the next ``dirty``."""
-        self._dirty.update(key for text, _ in rows if (key := parse_key(text)) in self._cells)
+        for text, _ in rows:
+            key = parse_key(text)
+            cell = self._cells.get(key)
+            if cell is not None:
+                cell.dirty = True
+                self._dirty.add(key)
         self.unsure.unsaved(now)
 
     def load(self, rows: Iterable[tuple[str, str]], now: float) -> list[str]:

@@ -22,7 +22,6 @@ COARSE: Final = 64
 MAX_ENTRIES: Final = EXACT + COARSE + 2
 
 _NEVER: Final = 1 << 62  # more than any count comes to
-_FOREVER: Final = math.inf
 
 WindowState = list[str | list[int]]
 
@@ -61,19 +60,21 @@ class Window:
 
     def add(self, now: float, cost: int) -> bool:
         """Count ``cost``, even past the limit. True if it is time to warn: once a window."""
-        if now >= self._leaves or now < self._newest:
+        newest, times = self._newest, self._times
+        if now >= self._leaves or now < newest:
             self._settle(now)
+            newest = self._newest
         self._total = total = self._total + cost
-        if now == self._newest or (len(self._times) >= EXACT and now - self._opened < self._seconds / COARSE):
-            # Joined, the newest entry leaves the window with the latest of its counts.
-            self._times[-1] = self._newest = now
-            self._counts[-1] += cost
-        else:
-            self._times.append(now)
+        if newest < now and (len(times) < EXACT or now - self._opened >= self._seconds / COARSE):
+            times.append(now)
             self._counts.append(cost)
             self._opened = self._newest = now
-            if self._leaves == _FOREVER:
+            if total == cost:  # it is the first
                 self._leaves = now + self._seconds
+        else:
+            # Joined, the newest entry leaves the window with the latest of its counts.
+            times[-1] = self._newest = now
+            self._counts[-1] += cost
         return total >= self._warn and self._warn_due(now)
 
     def holds(self, now: float, cost: int) -> bool:

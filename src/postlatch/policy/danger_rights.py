@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from math import isfinite
 
 from postlatch.model.address import AddressError, parse_address
-from postlatch.model.envelope import Role
+from postlatch.model.envelope import Destination, Role
 from postlatch.policy.danger_context import Danger, DangerContext, quoted
 from postlatch.policy.replies import rfc3339
 from postlatch.policy.snapshot import Snapshot
@@ -68,6 +68,20 @@ def patterns(snapshot: Snapshot, _context: DangerContext) -> Iterator[Danger]:
         yield from _patterns(f"the account {account.login}", key, sorted(account.send_as), null=True)
 
 
+def rewriting(snapshot: Snapshot, _context: DangerContext) -> Iterator[Danger]:
+    """What replaces a From is an address of ours, and one that the right may send as."""
+    for right in snapshot.rights:
+        key = f"rights.{quoted(right.name)}.rewrite_from"
+        domain = right.rewrite_from.rpartition("@")[2]
+        if not right.rewrite_from:
+            continue
+        if snapshot.classify(domain) is not Destination.LOCAL:
+            message = f"the right {right.name} writes {right.rewrite_from!a} into From: name an address of a domain of ours"
+            yield Danger(key, message)
+        elif right.sender_keys and right.sender_keys.isdisjoint({right.rewrite_from.lower(), f"@{domain.lower()}"}):
+            yield Danger(key, f"the right {right.name} writes {right.rewrite_from!a} into From: add it to its senders")
+
+
 def _patterns(owner: str, key: str, given: Iterable[str], *, null: bool) -> Iterator[Danger]:
     for pattern in given:
         if "*" in pattern:
@@ -86,4 +100,4 @@ def _is_pattern(pattern: str) -> bool:
     return address.key == text.lower()
 
 
-RIGHT_CHECKS = (names, expiry, listeners, networks, patterns)
+RIGHT_CHECKS = (names, expiry, listeners, networks, patterns, rewriting)

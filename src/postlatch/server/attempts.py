@@ -62,7 +62,7 @@ class Attempts:
     def failed(self, login: str, password: str | None, address: IPAddress, wait: float) -> float:
         """Tell the watcher; how long the answer is to wait, at least ``wait`` seconds."""
         doublings = self.watcher.failed(login, password, address) if self.watcher is not None else 0
-        return max(wait, min(self.slowest, wait * 2 ** min(doublings, 10)))
+        return max(wait, min(self.slowest, wait * float(1 << min(doublings, 10))))
 
     def refused(self, rule: str, address: IPAddress) -> None:
         """Tell the watcher of a refused recipient."""

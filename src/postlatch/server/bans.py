@@ -82,6 +82,12 @@ class BanList:
                 latest = end
         return latest if latest > now and not self._allowed(address) else None
 
+    def holds(self, network: IPNetwork, now: float) -> bool:
+        """Is the whole of ``network`` banned, by a ban of its own or of one around it?"""
+        number, narrowest = int(network.network_address), network.max_prefixlen - network.prefixlen
+        found = self._lengths[network.version]
+        return any(bits >= narrowest and table.get(number >> bits << bits, 0.0) > now for bits, table in found)
+
     def items(self) -> Iterator[tuple[IPNetwork, float]]:
         """All bans with their ends."""
         for (version, length), table in self._tables.items():

@@ -59,8 +59,7 @@ class Connection(asyncio.Protocol):
         self.port = port
         self.ticket = ticket
         self.arrival: Arrival | None = None  # behind a proxy, who its header says has come
-        self.identity = True  # the client's address is its own
-        self.proxy = ""
+        self.identity, self.proxy = True, ""  # the client's address is its own; who speaks for it
         self.first_octets: bytes | None = b""  # while they may become a PROXY header
         self.made = False  # connection_made() was called, so connection_lost() will be
         self.lost = False
@@ -103,7 +102,8 @@ class Connection(asyncio.Protocol):
         self.client_text, self.client_prefix = self.named()
         self._registry.add(self)
         self.login.secured(transport)
-        if self.port.role is Role.RELAY and self.identity and self.services.snapshot.rights_of(self.port.name, self.client.address):
+        snapshot = self.services.snapshot
+        if self.port.role is Role.RELAY and self.identity and snapshot.rights_of(self.port.name, self.client.address):
             self.kind = TRUSTED
         self.services.count.inc("postlatch_connections_total", (self.port.name,))
         verdict = decide_connection(self._connection_facts())

@@ -119,7 +119,7 @@ def _rewrite(block: bytes, header: HeaderFacts, fixes: Fixes) -> _Rewritten:
     if not wrong and not sent:
         return _Rewritten(block, (), "")
     names = ({b"from"} if wrong else set()) | ({b"sender"} if sent else set())
-    kept: list[bytes] = [f"From: <{fixes.rewrite}>\r\n".encode()] if wrong else []
+    kept: list[bytes] = []
     was = ""
     for name, raw in _fields(block):
         if name in names:
@@ -127,6 +127,8 @@ def _rewrite(block: bytes, header: HeaderFacts, fixes: Fixes) -> _Rewritten:
                 was = _shown(raw)
             raw = b"X-Original-" + raw.lstrip(b" \t")  # noqa: PLW2901 - the field that goes on is the field that came
         kept.append(raw)
+    if wrong:
+        kept.append(f"From: <{fixes.rewrite}>\r\n".encode())  # last: a folded line may stand first, and would belong to it
     done = tuple(what for what, found in ((FROM, wrong), (SENDER, sent)) if found)
     return _Rewritten(b"".join(kept), done, was)
 
@@ -155,7 +157,7 @@ def _complete(block: bytes, names: LocalNames) -> bytes:
         kept.append(_completed(name, raw, names) if name in _ADDRESSES else raw)
     own = names.own()
     if not authors and own is not None:
-        kept.insert(0, f"From: <{own.text}>\r\n".encode())
+        kept.append(f"From: <{own.text}>\r\n".encode())
     return b"".join(kept)
 
 

@@ -1,7 +1,7 @@
 """Greylisting: the first mail of a sender to a recipient is asked to come back. All in memory; time is an argument. RFC 6647.
 
-What comes from one network, or from one domain for which SPF passes, is one group: who sends from many addresses comes back from
-another one. A group that came back often enough is let through.
+What comes from one network, or from one domain for which SPF passes, is one group: who sends from many addresses comes back
+from another one. A group that came back often enough is let through.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import Final, TypeVar
 
 from postlatch.model.address import Address
 from postlatch.model.envelope import IPAddress
@@ -19,8 +19,10 @@ from postlatch.policy.networks import IPNetwork
 from postlatch.store.greylist import Changes, Group, Kept, Triplet
 
 Key = tuple[str, str, str]
+T = TypeVar("T")
 _DIGITS: Final = re.compile(r"[0-9]+")
 _COUNTED: Final = 3600.0  # seconds between two successes of a group that count
+STEP: Final = 1000  # entries that are written at once: mail has its turn between two steps
 MOST_OF_GROUP: Final = 1000  # that wait: more is no mail server's queue
 _LONGEST: Final = 320  # characters of an address
 
@@ -194,15 +196,12 @@ class Greylist:
         least, keep = self.rules.allow_after, self.rules.keep
         return [group for group in self._groups.values() if group.successes >= least and now - group.last_at <= keep]
 
-    def changes(self) -> Changes:
-        """What is to be written; it counts as written now."""
+    def changes(self, most: int = STEP) -> Changes:
+        """What is to be written, ``most`` of a kind at a time; it counts as written now."""
         tables = (self._waiting, self._passed)
-        triplets = tuple(table[key] for key in self._changed for table in tables if key in table)
-        groups = tuple(self._groups[group] for group in self._changed_groups if group in self._groups)
-        found = Changes(triplets, groups, tuple(self._gone), tuple(self._gone_groups))
-        for changed in (self._changed, self._changed_groups, self._gone, self._gone_groups):
-            changed.clear()
-        return found
+        triplets = tuple(table[key] for key in _taken(self._changed, most) for table in tables if key in table)
+        groups = tuple(self._groups[group] for group in _taken(self._changed_groups, most) if group in self._groups)
+        return Changes(triplets, groups, tuple(_taken(self._gone, most)), tuple(_taken(self._gone_groups, most)))
 
     def unwritten(self, changes: Changes) -> None:
         """They could not be written after all: try again with the next."""
@@ -210,3 +209,7 @@ class Greylist:
         self._changed_groups |= {one.group for one in changes.groups}
         self._gone |= set(changes.gone)
         self._gone_groups |= set(changes.gone_groups)
+
+
+def _taken(changed: set[T], most: int) -> list[T]:
+    return [changed.pop() for _ in range(min(most, len(changed)))]

@@ -35,9 +35,9 @@ class LimitNews:
             fields: dict[str, JsonValue] = {"scope": one.scope, "key": one.key, "limit": limit, "count": one.used}
             self._record(Event("limit.warned", now, fields))
             who = one.scope.replace("_", " ") + ("" if one.scope == "relay" else f" {one.key}")
-            sentence = f"{who}: {one.used} {_WHAT.get(one.kind, one.kind)} within this {unit}"
             self._alert(
-                sentence, {"limit": limit, "why": "stop it with postlatch account suspend or right revoke if it is not meant"}
+                f"much is sent: {who}, {one.used} {_WHAT.get(one.kind, one.kind)} within this {unit}",
+                {"limit": limit, "why": "if it is not meant: postlatch account suspend, or right revoke"},
             )
 
     def held(self, who: str, limit: str, now: float) -> None:

@@ -49,9 +49,9 @@ class BanSettings(Table):
     first: Duration = Field(
         default=as_toml("30 minutes"),
         examples=['"30 minutes"'],
-        description="The first ban; each further one is twice as long…",
+        description="The first ban of a network; each further one is twice as long, up to `longest`.",
     )
-    longest: Duration = Field(default=as_toml("7 days"), examples=['"7 days"'], description="…up to this.")
+    longest: Duration = Field(default=as_toml("7 days"), examples=['"7 days"'], description="The longest ban by itself.")
     decay: Duration = Field(
         default=as_toml("7 days"),
         examples=['"7 days"'],
@@ -69,9 +69,11 @@ class BanSettings(Table):
         le=60,
         examples=["5"],
         description="Wrong passwords for an account in an hour, from addresses where it is not known, after which each further "
-        "failure is answered twice as late as the one before (from `session.auth_failure_delay` on)…",
+        "failure is answered twice as late as the one before, from `session.auth_failure_delay` on.",
     )
-    slowest: Seconds = Field(default=30, ge=0, le=120, examples=["30"], description="…up to this.")
+    slowest: Seconds = Field(
+        default=30, ge=0, le=120, examples=["30"], description="The latest that a failed login is answered."
+    )
     waiting: Whole = Field(
         default=1000,
         ge=10,

@@ -10,6 +10,7 @@ import select  # noqa: F401
 import sys
 import tomllib  # noqa: F401
 
+import postlatch.smtp.client_body  # noqa: F401
 from postlatch.cli.sendmail import main
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ async def forget(world: World, arguments: dict[str, Any]) -> Answer:
     if not gone:
         raise CommandError(f"nobody of {group!a} is known; see postlatch greylist list for the names")
     event = Event("greylist.forgotten", world.now(), {"why": group, "operator": operator()})
-    await world.submit([greylist.save(table.changes())], event)
+    await world.submit([], event)
+    while any(changes := table.changes()):
+        await world.submit([greylist.save(changes)])
     return good("greylist", group=group, forgotten=gone)
 
 

@@ -22,6 +22,7 @@ from postlatch.cli.render import (
     setup,
     signing,
     strangers,
+    wayout,
 )
 from postlatch.cli.text import Line, Table
 
@@ -76,6 +77,7 @@ RENDERERS: dict[str, Renderer] = {
     "spf": senders.spf,
     "verify": senders.verify,
     "dns": dns.records,
+    "outbound": wayout.outbound,
     "reports": reports.reports,
     "queue.list": queue.recipients,
     "queue.show": queue.messages,
