@@ -18,6 +18,7 @@ from postlatch.limits.limiter import Limiter
 from postlatch.limits.unsure import GRACE
 from postlatch.limits.window import EXACT
 from postlatch.policy import danger_networks, rules_message
+from postlatch.server import greylist, replays, reputation, reputation_lists
 from postlatch.server.headers import MAX_HEADER
 from postlatch.spool.bodies import INLINE_LIMIT
 
@@ -48,6 +49,7 @@ def _tables() -> Iterator[tuple[str, list[Number]]]:
     yield "Policy", _policy()
     yield "Limits", _limits()
     yield "Messages and disk", _messages()
+    yield "Strangers", _strangers()
     yield "Delivery", _delivery()
     yield "Call-out", _callout()
     yield "Notifications and alerts", _notices()
@@ -140,6 +142,27 @@ def _delivery() -> list[Number]:
         Number("An old pause is an alert after", _time(pauses.ALERT_AFTER), "and again each day"),
         Number("MX hosts of a domain that are looked at", str(mx.MAX_HOSTS), "the best ones"),
         Number("Addresses tried in one attempt", str(targets.MAX_TARGETS), "the next attempt shuffles anew"),
+    ]
+
+
+def _strangers() -> list[Number]:
+    return [
+        Number(
+            "What DNS lists and names say of an address is remembered",
+            _time(reputation.KEPT),
+            f"{_time(reputation.KEPT_PART)} where some did not answer",
+        ),
+        Number("Addresses of which it is", f"{reputation.MAX_CLIENTS:,}", "the least recently seen are forgotten"),
+        Number(
+            "A DNS list is tested every", _time(reputation_lists.DAILY), f"{_time(reputation_lists.HOURLY)} while it is off"
+        ),
+        Number("Greylist entries of one network or domain that wait", f"{greylist.MOST_OF_GROUP:,}", "more is no mail server"),
+        Number(
+            "A signature of others is told beyond",
+            f"{replays.TOLD.amount} recipients in {_time(replays.TOLD.seconds)}",
+            "where `dkim.replays` is not set",
+        ),
+        Number("Signatures that are counted", f"{replays.MAX_SIGNATURES:,}", "the least recently seen are forgotten"),
     ]
 
 

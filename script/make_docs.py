@@ -93,6 +93,12 @@ STATUSES: dict[str, dict[int, str]] = {
     "dkim.keygen": {0: "made", 2: "the domain is not one of ours, or has keys already"},
     "dkim.list": {0: "printed, also if there is none"},
     "dkim.rotate": {0: "made", 2: "the domain is not one of ours, or has no key that signs yet"},
+    "outbound": {
+        0: "mail would be sent",
+        1: "no host may be used, for good",
+        2: "no such sender, or no DNS",
+        3: "not now: the DNS gives no answer, or no host meets the policy",
+    },
     "dns": {
         0: "all that is needed is published as it should be",
         1: "something is missing or wrong",

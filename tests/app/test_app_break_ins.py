@@ -16,7 +16,7 @@ from postlatch.app.relay import Relay
 from postlatch.app.world import World
 from postlatch.model.events import Event
 from postlatch.monitor.thresholds import Thresholds
-from postlatch.settings import load_text
+from postlatch.settings.load import load_text
 from postlatch.store import bans
 
 OUTSIDE = ip_address("203.0.113.9")

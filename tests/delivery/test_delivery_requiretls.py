@@ -78,7 +78,17 @@ def test_a_path_that_is_proved_carries_it_with_verified_tls_alone() -> None:
     assert pool.taken[0][1].params.require_tls == REQUIRED
 
 
-@pytest.mark.parametrize("found", [StsFound(), StsFound(StsPolicy(StsMode.TESTING, ("*.site.example",), 86_400))])
+def test_a_policy_that_is_only_tested_is_enforced_for_it() -> None:
+    pool = FakePool()
+    tested = StsFound(StsPolicy(StsMode.TESTING, ("*.site.example",), 86_400))
+    assert carried(REQUIRED, tested, pool).attempts[0].status is AttemptStatus.DELIVERED
+    [(target, _)] = pool.taken
+    assert target.tls is TlsPolicy.VERIFY
+    assert target.demand is not None
+    assert not target.demand.tested
+
+
+@pytest.mark.parametrize("found", [StsFound(), StsFound(StsPolicy(StsMode.TESTING, ("other.example",), 86_400))])
 def test_a_path_that_nothing_proves_is_a_bounce_and_nothing_is_connected_to(found: StsFound) -> None:
     pool = FakePool()
     [attempt] = carried(REQUIRED, found, pool).attempts

@@ -94,6 +94,7 @@ REACH: dict[str, int] = {
     "settings.tomlines:re.finditer": FILE,
     "settings.values._FINGERPRINT": FILE,
     "settings.values._DURATION": FILE,
+    "settings.limits._SIZED": FILE,
     "settings.values._SIZE": FILE,
     "settings.values._LIMIT": FILE,
     "settings.values._NAME": FILE,

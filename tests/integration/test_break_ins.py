@@ -35,6 +35,7 @@ def test_no_guess_succeeds_and_no_user_is_kept_out(outcome: Outcome) -> None:
 def test_every_attacking_address_is_in_the_sets_of_the_kernel_and_its_packets_are_dropped(outcome: Outcome) -> None:
     assert outcome.uncovered == []
     assert outcome.in_sets == PLAN.addresses
+    assert outcome.through == []
     assert outcome.dropped > 0
 
 

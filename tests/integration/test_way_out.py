@@ -149,6 +149,9 @@ TABLE = {
 }
 
 
+SHOWN = ("ee-fits", "unusable", "bogus-tlsa", "enforced", "enforced-other-host", "tested", "signed-without")
+
+
 class World(NamedTuple):
     """What became of the mail of the table, and what was counted: (domain, type of policy, result)."""
 
@@ -230,7 +233,8 @@ def _run(relay: RunningRelay) -> tuple[dict[str, Row], dict[str, dict[str, objec
         settled(relay, wanted, state, 60)
     settled(relay, [f"bound@enforced.{P}"], DELIVERED, 20)
     settled(relay, [f"six@enforced.{P}"], DEFERRED, 20)
-    return recipients(relay), {}
+    shown = {name: relay.json("outbound", f"{name}.{TABLE[name].zone}") for name in SHOWN}
+    return recipients(relay), shown
 
 
 def _told(relay: RunningRelay) -> dict[str, list[tuple[str, str]]]:
@@ -258,3 +262,21 @@ def test_a_policy_is_fetched_once_however_much_mail_there_is_for_its_domain(worl
 def test_mail_of_a_sender_with_an_address_of_its_own_leaves_from_there_and_nowhere_else(world: World) -> None:
     assert "unknown[11.22.33.7]" in world.postfix
     assert "no address of the family" in world.rows[f"six@enforced.{P}"].last_reply
+
+
+def test_the_command_says_what_would_be_done_and_why(world: World) -> None:
+    said = {}
+    for name in SHOWN:
+        answer = world.commands[name]
+        [host] = answer["hosts"]  # type: ignore[misc]
+        said[name] = host["used"], host["tls"], host["proof"], host["policy"]
+    assert said == {
+        "ee-fits": (True, "verify", "DANE", "tlsa"),
+        "unusable": (True, "required", "", "tlsa"),
+        "bogus-tlsa": (False, "verify", "", "tlsa"),
+        "enforced": (True, "verify", "certificate", "sts"),
+        "enforced-other-host": (False, "verify", "", "sts"),
+        "tested": (True, "opportunistic", "", "sts"),
+        "signed-without": (True, "opportunistic", "", ""),
+    }
+    assert world.commands["enforced"]["mta_sts"] == {"mode": "enforce", "mx": [f"mx-enforced.{P}"], "why": ""}

@@ -26,18 +26,20 @@ WHO: list[Case] = [
 def test_a_limit_that_holds_changes_no_decision(listener: str, recipient: str, who: int) -> None:
     """To hold is to accept: it must not accept anything that would not be accepted without a limit."""
     case = WHO[who]
-    assert mail(listener, **{**case, "limit": HOLD}) == mail(listener, **case)
-    assert rcpt(listener, recipient, **{**case, "limit": HOLD}) == rcpt(listener, recipient, **case)
+    limited: Case = {**case, "limit": HOLD}
+    assert mail(listener, **limited) == mail(listener, **case)
+    assert rcpt(listener, recipient, **limited) == rcpt(listener, recipient, **case)
 
 
 @pytest.mark.parametrize(("listener", "recipient", "who"), list(product(LISTENERS, RECIPIENTS, range(len(WHO)))))
 def test_an_unknown_count_defers_what_would_be_accepted_and_hides_no_refusal(listener: str, recipient: str, who: int) -> None:
     case = WHO[who]
     without = rcpt(listener, recipient, **case)
-    found = rcpt(listener, recipient, **{**case, "limit": UNKNOWN})
+    limited: Case = {**case, "limit": UNKNOWN}
+    found = rcpt(listener, recipient, **limited)
     assert found == (without if without[0] in "45" else "451 4.3.0 limit")
 
 
 def test_an_unknown_count_never_holds() -> None:
-    both = UNKNOWN._replace(hold=True)
-    assert mail("submission", **{**WHO[1], "limit": both}) == "451 4.3.0 limit"
+    both: Case = {**WHO[1], "limit": UNKNOWN._replace(hold=True)}
+    assert mail("submission", **both) == "451 4.3.0 limit"

@@ -17,7 +17,7 @@ LIMITING = (
         (
             Argument("account", Kind.TEXT, "Of this account and its application passwords.", "--account", "LOGIN"),
             Argument("scope", Kind.CHOICE, "Of this kind of key.", "--scope", choices=LIMIT_SCOPES),
-            Argument("key", Kind.TEXT, "Of this key: a login, a right's name, an address…", "--key", "KEY"),
+            Argument("key", Kind.TEXT, "Of this key: a login, a right's name or an address.", "--key", "KEY"),
             Argument("limit", Kind.COUNT, "Show at most so many.", "--limit", "N", default=100),
         ),
         ("limits", "count"),

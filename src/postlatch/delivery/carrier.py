@@ -26,7 +26,7 @@ from postlatch.delivery.replies import enhanced_of
 from postlatch.delivery.routes import Hop, UseMx
 from postlatch.delivery.signing import Signed, Signing
 from postlatch.delivery.targets import AllParked, Targets
-from postlatch.delivery.tls_wish import is_required, is_waived, may_carry, nobody, not_offered
+from postlatch.delivery.tls_wish import is_required, is_waived, may_carry, nobody, not_offered, strict
 from postlatch.model.address import Address
 from postlatch.model.envelope import SenderParams
 from postlatch.smtp import xtext
@@ -128,7 +128,7 @@ class Carrier:
     async def _send_protected(self, config: DeliveryConfig, hop: Hop, message: OutboundMessage) -> list[Attempt]:
         """Only to hosts that are proved to be the right ones and that pass the demand on (RFC 8689 section 4.2.1)."""
         targets = await self._targets.of(config, hop)
-        fit = [target for target in targets if may_carry(hop, target)]
+        fit = [target for target in map(strict, targets) if may_carry(hop, target)]
         if not fit:
             return nobody(message, targets)
         if fit[0].lmtp:

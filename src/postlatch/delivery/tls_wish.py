@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from postlatch.delivery.contract import Attempt, AttemptStatus, OutboundMessage, Target, TlsPolicy
@@ -22,6 +23,14 @@ def is_required(sender: object, params: SenderParams) -> bool:
 def is_waived(params: SenderParams) -> bool:
     """True if its sender would rather have it delivered than protected: ``TLS-Required: No`` (section 4.1)."""
     return params.require_tls == NOT_REQUIRED
+
+
+def strict(target: Target) -> Target:
+    """The host with the proof that the message asks for, though nobody else does: its name is proved, so it can be verified."""
+    demand = target.demand
+    if demand is None or not demand.mx_proved or demand.tlsa:
+        return target
+    return replace(target, tls=TlsPolicy.VERIFY, demand=demand._replace(tested=False))
 
 
 def may_carry(hop: Hop, target: Target) -> bool:

@@ -33,7 +33,8 @@ def strip(block: bytes, authserv_id: str) -> tuple[bytes, int]:
     for raw in _fields(header):
         if _is_results(raw) and _is_claimed(raw.partition(b":")[2], ours):
             removed += 1
-        else:
+        elif not (kept and kept[-1].endswith(b"\r") and raw.startswith(b"\n")):
+            # Else what stood between the two is gone, and together they would be a line end, or the end of the header.
             kept.append(raw)
     return b"".join(kept) + rest, removed
 

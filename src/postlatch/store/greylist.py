@@ -61,7 +61,9 @@ def load(connection: sqlite3.Connection, most: int) -> Kept:
     groups = connection.execute(
         "SELECT grp, successes, counted_at, last_at FROM greylist_groups ORDER BY last_at DESC LIMIT ?", (most,)
     ).fetchall()
-    return Kept([Triplet._make([*row[:5], bool(row[5])]) for row in reversed(triplets)], [Group._make(row) for row in reversed(groups)])
+    return Kept(
+        [Triplet._make([*row[:5], bool(row[5])]) for row in reversed(triplets)], [Group._make(row) for row in reversed(groups)]
+    )
 
 
 def save(changes: Changes) -> Operation[None]:

@@ -69,6 +69,10 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_dkim_replays_total": Metric(
         "counter", "Messages whose signature had come too often already, by what was done.", ("result",)
     ),
+    "postlatch_mta_sts_fetches_total": Metric(
+        "counter", "MTA-STS policies that were asked for, by what came of it.", ("result",)
+    ),
+    "postlatch_dnssec_validating": Metric("gauge", "1 while the resolver that `outbound.dnssec` declares to validate does."),
     "postlatch_reports_total": Metric(
         "counter", "Reports received or sent by mail, by what became of them.", ("kind", "result")
     ),

@@ -206,3 +206,10 @@ def test_a_header_of_262144_octets_costs_little(text: bytes) -> None:
     began = time.thread_time()
     strip((text + b"\r\n") * max(1, 262_144 // (len(text) + 2)), OURS)
     assert time.thread_time() - began < 0.25
+
+
+def test_what_goes_joins_no_octets_to_a_line_end_that_was_not_there() -> None:
+    block = b"X: y\r\x05Authentication-Results: mx.example.com; spf=pass\n\n\r\n\r\nbody"
+    left, removed = strip(block, "mx.example.com")
+    assert removed == 1
+    assert left == b"X: y\r\r\n\r\nbody"

@@ -1,0 +1,1 @@
+"""The outside opinion: is a mail server an open relay, why, and what is the fix? It shares no code with what it judges."""

@@ -1,0 +1,50 @@
+"""What every part of the auditor says its findings in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Severity(StrEnum):
+    """How bad a finding is, worst first. Critical: by this alone anybody can send mail to anybody."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    INFO = "info"
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong, for a person and for programs.
+
+    ``id`` is stable (``postfix.relay-restrictions``). ``message`` says what is so, ``why`` what can come of it, ``fix`` the exact
+    change. ``file`` and ``line`` (from 1) where it stands, if it stands in a file. ``transcript`` is the evidence of a
+    conversation. All texts are printable, and bounded where a server chose them.
+    """
+
+    id: str
+    severity: Severity
+    message: str
+    why: str = ""
+    fix: str = ""
+    file: str = ""
+    line: int | None = None
+    transcript: tuple[str, ...] = ()
+
+
+class Verdict(StrEnum):
+    """Whether strangers can relay by a configuration."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    UNKNOWN = "unknown"
+
+
+class LintResult(NamedTuple):
+    """What a linter found. ``can_relay``: sentences of the form "ADDRESSES, not logged in, could send to ANYWHERE because REASON"."""
+
+    verdict: Verdict
+    can_relay: tuple[str, ...]
+    findings: tuple[Finding, ...]
