@@ -1,4 +1,4 @@
-"""The policies of others about TLS: any octets are an MTA-STS record or policy or none, TLSA records or none, certificates or none.
+"""The policies of others about TLS: any octets are an MTA-STS record or policy or none, TLSA records, certificates, or none.
 
 Input: 4 octets of decisions, then a policy, a NUL, and lines of which each is a record; what is left is a certificate.
 """

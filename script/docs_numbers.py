@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from postlatch.accounts.authenticator import AuthSettings
 from postlatch.app import clock, disk, housekeeping, notices, relay, supervisor
-from postlatch.app.commands import ban
+from postlatch.app import ban_book
 from postlatch.delivery import admission, callout, hosts, line, mx, outlook, pauses, targets
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.schedule import RetryPolicy
@@ -57,7 +57,7 @@ def _tables() -> Iterator[tuple[str, list[Number]]]:
 
 
 def _policy() -> list[Number]:
-    widest = _of(ban, "WIDEST")
+    widest = _of(ban_book, "WIDEST")
     v6 = 128 - (danger_networks.MAX_V6.bit_length() - 1)
     return [
         Number("IPv4 addresses of all rights without `wide` on one listener", _count(danger_networks.MAX_V4), "one /24"),

@@ -28,7 +28,7 @@ KINDS = {
 
 
 def samples(count: int) -> Mapping[str, list[float]]:
-    """Seconds that a wrong password takes, ``count`` of each kind, in a random order so that the machine's moods fall on all."""
+    """Seconds that a wrong password takes, ``count`` of each kind, in a random order: the machine's moods fall on all."""
     settings = AuthSettings(hashing=HashSettings(memory=2048, passes=1, iterations=4096), workers=1)
     desk, chosen = Desk(), counting_random()
     for login in (ALICE, *(f"user{n}@example.com" for n in range(20))):

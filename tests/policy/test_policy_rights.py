@@ -25,6 +25,8 @@ FIELDS = {
     "last_used",
     "source",
     "state",
+    "fix",
+    "rewrite_from",
 }
 
 

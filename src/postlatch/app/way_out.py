@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 VALIDATING: Final = "postlatch_dnssec_validating"
 _REMINDER: Final = 86_400.0  # seconds between two alerts about a resolver that does not validate
 _LOOK: Final = 3_600.0  # seconds between two looks at one that does
-NOT_VALIDATING: Final = "outbound.dnssec is set, but the resolver does not validate: there is no DANE until it does"
 
 
 def make_resolver(settings: Settings, clock: Clock) -> DnsResolver:
@@ -75,7 +74,8 @@ class WayOut:
         self._relay.world.counters.set(VALIDATING, int(self._validates))
         if not self._validates and now >= self._told_at + _REMINDER:
             self._told_at = now
-            self._relay.notices.alert(NOT_VALIDATING)
+            alert = self._relay.notices.alert
+            alert("outbound.dnssec is set, but the resolver does not validate: there is no DANE until it does")
 
     def _secure(self, settings: Settings) -> SecureResolver | None:
         return self._relay.resolver if settings.outbound.dnssec else None

@@ -19,8 +19,8 @@ class Severity(StrEnum):
 class Finding(NamedTuple):
     """One thing that is wrong, for a person and for programs.
 
-    ``id`` is stable (``postfix.relay-restrictions``). ``message`` says what is so, ``why`` what can come of it, ``fix`` the exact
-    change. ``file`` and ``line`` (from 1) where it stands, if it stands in a file. ``transcript`` is the evidence of a
+    ``id`` is stable (``postfix.relay-restrictions``). ``message`` says what is so, ``why`` what can come of it, ``fix`` the
+    exact change. ``file`` and ``line`` (from 1) where it stands, if it stands in a file. ``transcript`` is the evidence of a
     conversation. All texts are printable, and bounded where a server chose them.
     """
 
@@ -43,7 +43,10 @@ class Verdict(StrEnum):
 
 
 class LintResult(NamedTuple):
-    """What a linter found. ``can_relay``: sentences of the form "ADDRESSES, not logged in, could send to ANYWHERE because REASON"."""
+    """What a linter found.
+
+    ``can_relay``: sentences like "198.51.100.7, not logged in, could send to elsewhere.example because …".
+    """
 
     verdict: Verdict
     can_relay: tuple[str, ...]

@@ -43,7 +43,7 @@ GUARDING: tuple[Command, ...] = (
             _WHY,
         ),
         ("imported", "refused", "not_taken"),
-        examples=("fail2ban-client get sshd banip --with-time | postlatch ban import -",),
+        examples=("postlatch ban import banned.txt",),
     ),
     Command("firewall.run", "Keep nftables sets as the bans are, until SIGTERM; needs CAP_NET_ADMIN.", way=Way.RUN),
     Command("firewall.status", "Show what nftables holds and has dropped.", result=("active", "why", "sets", "dropped")),

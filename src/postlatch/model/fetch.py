@@ -1,4 +1,4 @@
-"""Fetching over HTTPS as an argument: what the rooms ask for, and how it can fail. ``app`` makes the real one, with its guard."""
+"""Fetching over HTTPS as an argument: what the rooms ask for, how it can fail. ``app`` makes the real one, with its guard."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ class Fetcher(Protocol):
     """
 
     async def get(
-        self, url: str, *, timeout: float, limit: int, trusted: bool = False, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        *,
+        timeout: float,  # noqa: ASYNC109 - of all its parts together, which only it can see to
+        limit: int,
+        trusted: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> Fetched:
         """GET. More than ``limit`` octets of body is an error."""
         ...
@@ -38,7 +44,7 @@ class Fetcher(Protocol):
         body: bytes,
         *,
         content_type: str,
-        timeout: float,
+        timeout: float,  # noqa: ASYNC109 - as above
         limit: int,
         trusted: bool = False,
         headers: Mapping[str, str] | None = None,

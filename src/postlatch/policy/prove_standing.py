@@ -54,7 +54,8 @@ def standing_faults(
                 continue
             if against := _against(snapshot, listener, target, standing):
                 whom = f"{cases.STRANGERS[0]}, with a score of {standing.score}, could send to {target.address}"
-                found.setdefault((listener.name, against), f"{whom} through listener {listener.name}, but {against}")
+                why = f"listener {listener.name} does not heed it: {against}"
+                found.setdefault((listener.name, against), f"{whom} because {why}")
     return StandingFaults(found, classes)
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol
 
+from postlatch.accounts.app_passwords import split_login
 from postlatch.accounts.pool import Busy
 from postlatch.model.envelope import IPAddress
 
@@ -53,7 +54,7 @@ class Attempts:
 
     def known(self, login: str, address: IPAddress) -> bool:
         """Did this login log in from there lately?"""
-        return self.watcher is not None and self.watcher.known(login, address)
+        return self.watcher is not None and self.watcher.known(split_login(login).login, address)
 
     def somebody_known(self, address: IPAddress) -> bool:
         """Did anybody log in from there lately?"""
@@ -61,7 +62,8 @@ class Attempts:
 
     def failed(self, login: str, password: str | None, address: IPAddress, wait: float) -> float:
         """Tell the watcher; how long the answer is to wait, at least ``wait`` seconds."""
-        doublings = self.watcher.failed(login, password, address) if self.watcher is not None else 0
+        account = split_login(login).login  # LOGIN/NAME is an attempt on LOGIN
+        doublings = self.watcher.failed(account, password, address) if self.watcher is not None else 0
         return max(wait, min(self.slowest, wait * float(1 << min(doublings, 10))))
 
     def refused(self, rule: str, address: IPAddress) -> None:

@@ -31,8 +31,8 @@ def _dnssec(origin: Origin, outbound: dict[str, Any]) -> Iterator[Problem]:
         return
     resolvers = list(texts(outbound.get("resolver")))
     if not resolvers:
-        message = 'needs a validating resolver of this machine: add resolver = ["127.0.0.1:53"]'
-        yield origin.problem(("outbound", "dnssec"), message)
+        absent = 'needs a validating resolver of this machine: add resolver = ["127.0.0.1:53"]'
+        yield origin.problem(("outbound", "dnssec"), absent)
     for place, text in resolvers:
         if not reason and not _is_loopback(text):
             message = (
