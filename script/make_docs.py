@@ -238,8 +238,8 @@ def commands() -> str:
     for title, names in SECTIONS.items():
         lines += [f"## {title}", ""]
         for name in names:
-            if name in GROUPS:
-                lines += [f"**`postlatch {name}`**: {GROUPS[name]}", ""]
+            for group in (group for group in GROUPS if group.partition(".")[0] == name):
+                lines += [f"**`postlatch {group.replace('.', ' ')}`**: {GROUPS[group]}", ""]
             for command in (c for c in CATALOGUE if c.words[0] == name):
                 lines += _command(command)
     return "\n".join([*lines, *_row_tables()]).rstrip() + "\n"

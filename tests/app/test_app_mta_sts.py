@@ -53,7 +53,7 @@ class Web:
 class Place:
     """One relay's policies, its clock, its DNS and the web."""
 
-    def __init__(self, policies: StsPolicies, clock: FakeClock, zone: dict[str, dict[str, object]], web: Web) -> None:
+    def __init__(self, policies: StsPolicies, clock: FakeClock, zone: dict[str, Mapping[str, object]], web: Web) -> None:
         self.policies, self.clock, self.zone, self.web = policies, clock, zone, web
 
     def say(self, identity: str | None) -> None:
@@ -72,7 +72,7 @@ class Place:
 @asynccontextmanager
 async def place(folder: Path) -> AsyncIterator[Place]:
     clock, web = FakeClock(), Web()
-    zone: dict[str, dict[str, object]] = {}
+    zone: dict[str, Mapping[str, object]] = {}
     resolver = FakeResolver(zone)
     resolver._zone = zone  # itself, not a copy: it changes while it is asked
     async with opened(folder) as world:

@@ -108,7 +108,7 @@ def test_every_command_has_its_statuses_and_a_section_of_the_help() -> None:
     assert make_docs.STATUSES.keys() == {command.name for command in CATALOGUE}
     assert make_docs.NOTES.keys() <= {command.name for command in CATALOGUE}
     assert {command.words[0] for command in CATALOGUE} == UNITS
-    assert all(f"**`postlatch {group}`**: {text}" in page("commands.md") for group, text in GROUPS.items())
+    assert all(f"**`postlatch {group.replace('.', ' ')}`**: {text}" in page("commands.md") for group, text in GROUPS.items())
 
 
 def test_every_exit_status_is_documented() -> None:

@@ -54,6 +54,13 @@ def test_a_device_that_repeats_an_old_password_for_days_is_not_found_out() -> No
     assert [finding for n in range(5000) for finding in watch.failed("alice", HOME, b"old", n * 60.0)] == []
 
 
+def test_who_goes_on_where_a_whole_network_is_refused_is_found_out_alone() -> None:
+    watch = Attempts(RULES)
+    found = [finding for n in range(10) for finding in watch.pressed(HOME, float(n))]
+    assert [finding.networks for finding in found] == [(ip_network("198.51.100.7/32"),)]
+    assert [finding for n in range(40) for finding in watch.pressed(IPv4Address("198.51.100.0") + n, 20.0)] == []
+
+
 def test_failures_whose_password_was_never_seen_count_each() -> None:
     watch = Attempts(RULES)
     found = [finding for n in range(10) for finding in watch.failed("alice", HOME, None, float(n))]

@@ -81,6 +81,9 @@ class Watcher:
     def failed(self, login: str, _password: str | None, address: IPAddress) -> int:
         return 0 if self.known(login, address) else 3
 
+    def pressed(self, address: IPAddress) -> None:
+        raise AssertionError(address)
+
     def refused(self, rule: str, address: IPAddress) -> None:
         raise AssertionError((rule, address))
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PROBES: Final = frozenset({"relay", "foreign on mx", "recipient known"})  # rules
 _LONGEST_LOGIN: Final = 320
+_QUIET: Final = 600.0  # seconds between two alerts of one spray
 
 
 class BreakIns:
@@ -43,6 +44,7 @@ class BreakIns:
         self._key = secrets.token_bytes(32)  # of this process: what is held could be tried out nowhere else
         self._fold = AttemptFold(self._book.rules)
         self._hitting = False
+        self._told_of_spray = -_QUIET
 
     # What the server asks and tells (``server.attempts.Watcher``)
 
@@ -65,6 +67,11 @@ class BreakIns:
             return 0
         self._fold.failed_abroad(login, digest, now)
         return self._fold.doublings(login, now)
+
+    def pressed(self, address: IPAddress) -> None:
+        """A login was refused unheard, because too many failed from there."""
+        for finding in self._fold.pressed(address, self._world.now()):
+            self._act(finding)
 
     def refused(self, rule: str, address: IPAddress) -> None:
         """A recipient was refused for good."""
@@ -139,7 +146,9 @@ class BreakIns:
                 banned += sum(self._ban(part, finding) for part in finding.instead if self._book.refusal(part) is None)
             else:
                 self._refuse(network, finding, refused)
-        if finding.kind == "spray" and banned:
+        now = self._world.now()
+        if finding.kind == "spray" and banned and not 0 <= now - self._told_of_spray < _QUIET:
+            self._told_of_spray = now
             fields: dict[str, JsonValue] = {"why": finding.why, "networks": banned}
             self._relay.notices.alert("somebody tries the same passwords at many accounts", fields)
 

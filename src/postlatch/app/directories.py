@@ -120,8 +120,7 @@ class Watch:
             self._told[directory, outcome] = now
             self._record(name, directory, why)
             if first or outcome == "lied":
-                what = "answers for others" if outcome == "lied" else "does not answer: its users cannot log in"
-                self._relay.notices.alert(f"the directory {directory} {what}", {"why": why})
+                self._tell(directory, outcome, why)
 
     def _record(self, name: str, directory: str, why: str) -> None:
         self._relay.record(Event(name, self._relay.world.now(), {"directory": directory, "why": why}))
@@ -164,6 +163,12 @@ class Enrolment:
             for waiting in batch:
                 if not waiting.done.done():
                     waiting.done.set_result(None)
+
+    def _tell(self, directory: str, outcome: str, why: str) -> None:
+        if outcome == "lied":
+            self._relay.notices.alert(f"the directory {directory} answers for others than were asked for", {"why": why})
+        else:
+            self._relay.notices.alert(f"the directory {directory} does not answer: its users cannot log in", {"why": why})
 
     async def _take_up(self, batch: Mapping[str, _Waiting]) -> None:
         world = self._relay.world

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from postlatch.app.world import World
 from postlatch.model.events import JsonValue
-from postlatch.policy.reminders import due, permissions
+from postlatch.policy.reminders import UNUSED, due, permissions
+from postlatch.policy.replies import rfc3339
 from postlatch.store import right_life
 
 Alert = Callable[[str, Mapping[str, JsonValue]], None]
@@ -35,4 +36,8 @@ class RightWatch:
         for reminder in found.reminders:
             one = reminder.permission
             fields: dict[str, JsonValue] = {"kind": "right", "right": one.name, "owner": one.owner}
-            self._alert(reminder.sentence, fields)
+            if reminder.days is None:
+                self._alert(f"the {one.kind} {one.name} was not used for {UNUSED} days", fields)
+                continue
+            ahead = "1 day" if reminder.days == 1 else f"{reminder.days} days"
+            self._alert(f"the {one.kind} {one.name} ends within {ahead}, at {rfc3339(one.expires)}", fields)

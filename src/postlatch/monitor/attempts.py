@@ -55,6 +55,15 @@ class Attempts:
                 found.append(Finding("spray", sprayers, "one password was tried at many accounts"))
         return found
 
+    def pressed(self, address: IPAddress, now: float) -> list[Finding]:
+        """A login was refused unheard, for the failures from all around: who goes on all the same is part of them."""
+        client = client_network(address)
+        met = self._failures.add(client, (client, "", next(self._numbers)), now)
+        if met is None:
+            return []
+        self._failures.clear(client)
+        return [Finding("passwords", (client,), _limit_words("failed and refused logins", met, 1))]
+
     def _guessed(self, address: IPAddress, mark: Mark, now: float) -> list[Finding]:
         found = []
         for network, factor in zip(circles(address), FACTORS, strict=True):

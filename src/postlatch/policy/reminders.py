@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from postlatch.policy.replies import rfc3339
 from postlatch.policy.snapshot import Snapshot
 
 DAY: Final = 86_400.0
@@ -48,7 +47,6 @@ class Reminder(NamedTuple):
 
     permission: Permission
     days: int | None
-    sentence: str
 
 
 class Due(NamedTuple):
@@ -81,10 +79,10 @@ def due(held: Iterable[Permission], known: Mapping[tuple[str, str], Remembered],
         if after.expires != one.expires:
             after = after._replace(expires=one.expires, reminded_days=None)
         if (days := _mark(one, after, now)) is not None:
-            reminders.append(Reminder(one, days, _ends(one, days)))
+            reminders.append(Reminder(one, days))
             after = after._replace(reminded_days=days)
         if is_unused(one, after.first_seen, now) and not _was_told(after, now):
-            reminders.append(Reminder(one, None, f"the {one.kind} {one.name} was not used for {UNUSED} days"))
+            reminders.append(Reminder(one, None))
             after = after._replace(unused_at=now)
         if after != before:
             changed.append(after)
@@ -108,8 +106,3 @@ def _mark(one: Permission, told: Remembered, now: float) -> int | None:
 
 def _was_told(told: Remembered, now: float) -> bool:
     return told.unused_at is not None and now - told.unused_at < UNUSED * DAY
-
-
-def _ends(one: Permission, days: int) -> str:
-    ahead = "1 day" if days == 1 else f"{days} days"
-    return f"the {one.kind} {one.name} ends within {ahead}, at {rfc3339(one.expires)}"

@@ -15,7 +15,7 @@ from postlatch.accounts.app_passwords import split_login
 from postlatch.accounts.pool import Busy
 from postlatch.model.envelope import IPAddress
 
-PLACES: Final = 4  # password checks of strangers at once: what somebody who is known finds before them in the pool
+PLACES: Final = 2  # password checks of strangers at once, one for each hashing thread: nobody who is known waits behind more
 QUEUE: Final = 64
 PER_CLIENT: Final = 16
 
@@ -33,6 +33,10 @@ class Watcher(Protocol):
 
     def failed(self, login: str, password: str | None, address: IPAddress) -> int:
         """A login failed (``password`` None: it never came here). How often the wait for the answer is to be doubled."""
+        ...
+
+    def pressed(self, address: IPAddress) -> None:
+        """A login was refused unheard, because too many failed from there, and nobody is known there."""
         ...
 
     def refused(self, rule: str, address: IPAddress) -> None:
@@ -65,6 +69,11 @@ class Attempts:
         account = split_login(login).login  # LOGIN/NAME is an attempt on LOGIN
         doublings = self.watcher.failed(account, password, address) if self.watcher is not None else 0
         return max(wait, min(self.slowest, wait * float(1 << min(doublings, 10))))
+
+    def pressed(self, address: IPAddress) -> None:
+        """Tell the watcher of a login that was refused unheard."""
+        if self.watcher is not None:
+            self.watcher.pressed(address)
 
     def refused(self, rule: str, address: IPAddress) -> None:
         """Tell the watcher of a refused recipient."""

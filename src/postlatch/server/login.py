@@ -65,6 +65,7 @@ class LoginHandler:
         self._reached = self._limit()
         if self._reached is not None and not self._services.attempts.somebody_known(self._connection.client.address):
             self._connection.mail.limit_event(self._reached.name)
+            self._services.attempts.pressed(self._connection.client.address)
             self._connection.session.answer(_too_many(self._reached), close=True)
             return
         self._name = event.mechanism
