@@ -29,6 +29,7 @@ TARGETS = (
     "arc",
     "reports",
     "proxy",
+    "way_out",
 )
 MAX_INPUT = 8192  # octets
 STUCK = 20  # seconds for one input

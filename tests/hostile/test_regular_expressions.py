@@ -19,6 +19,26 @@ SHORT = 1000
 
 # Every regular expression, and the longest text that can reach it. A new one belongs here.
 REACH: dict[str, int] = {
+    "accounts.app_passwords._NAME": AUTH,
+    "accounts.app_passwords._SECRET": AUTH,
+    "accounts.directory_ldap_text._PLACE": FILE,
+    "app.ban_files._FAIL2BAN": FILE,
+    "app.ban_files._DURATION": FILE,
+    "app.fetch._URL": 2048,  # the length is looked at before
+    "app.fetch._FIELD_VALUE": FILE,
+    "app.fetch._MAX_AGE": FILE,
+    "app.fetch._TOKEN": FILE,
+    "delivery.mta_sts._ID": SHORT,
+    "delivery.mta_sts._FIELD": 65_536,
+    "delivery.mta_sts._AGE": 65_536,
+    "senderauth.authres._FIELD_END": 65_536,
+    "senderauth.reputation.names._NUMBERS": SHORT,
+    "senderauth.reputation.names._WORDS": SHORT,
+    "senderauth.reputation.names:re.sub": SHORT,
+    "server.fixes._FIELD": HEADER,
+    "server.greylist._DIGITS": ADDRESS,
+    "settings.directory._ATTRIBUTE": FILE,
+    "smtp.commands._BARE": LINE,
     "accounts.names._NAME": AUTH,
     "accounts.oauth._TOKEN": AUTH,
     "app.backend:re.search": FILE,

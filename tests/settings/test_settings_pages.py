@@ -70,7 +70,9 @@ def test_every_example_is_accepted_by_its_key() -> None:
             or path.split(".")[0] in {"listeners", "domains", "relay_domains", "rights", "tls", "hostname"}
             or ".routes." in path
             or ".destinations." in path
-            or path.startswith(("outbound.by_", "outbound.resolver_trusted", "dmarc.overrides.", "dmarc.sealers."))
+            or path.startswith(
+                ("outbound.by_", "outbound.resolver_trusted", "dmarc.overrides.", "dmarc.sealers.", "reputation.lists.")
+            )
         ):
             continue
         for example in examples:

@@ -31,7 +31,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     locator = _Locator(text)
     try:
         locator.document()
-    except (_Lost, RecursionError):
+    except (_Lost, RecursionError, tomllib.TOMLDecodeError):
         return locator.lines
     return locator.lines
 
