@@ -67,11 +67,19 @@ def test_every_example_is_accepted_by_its_key() -> None:
         # Keys of tables whose other keys are required are covered by the documented example in test_settings_load.
         if (
             table
-            or path.split(".")[0] in {"listeners", "domains", "relay_domains", "rights", "tls", "hostname"}
+            or path.split(".")[0]
+            in {"listeners", "domains", "relay_domains", "rights", "tls", "hostname", "directories", "oauth"}
             or ".routes." in path
             or ".destinations." in path
             or path.startswith(
-                ("outbound.by_", "outbound.resolver_trusted", "dmarc.overrides.", "dmarc.sealers.", "reputation.lists.")
+                (
+                    "outbound.by_",
+                    "outbound.resolver_trusted",
+                    "dmarc.overrides.",
+                    "dmarc.sealers.",
+                    "reputation.lists.",
+                    "oauth.",
+                )
             )
         ):
             continue

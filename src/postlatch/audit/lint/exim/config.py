@@ -17,7 +17,7 @@ _VERBS: Final = ("accept", "defer", "deny", "discard", "drop", "require", "warn"
 _NAMED_LIST: Final = re.compile(r"(domainlist|hostlist|addresslist|localpartlist)(?:_cache)?\s+(\w+)\s*=\s*(.*)", re.DOTALL)
 _OPTION: Final = re.compile(r"(?:hide\s+)?(\w+)\s*=\s*(.*)", re.DOTALL)
 _FLAG: Final = re.compile(r"(no_|not_)?(\w+)")
-_VERB: Final = re.compile(rf"({'|'.join(_VERBS)})\b\s*(.*)", re.DOTALL)
+VERB: Final = re.compile(rf"({'|'.join(_VERBS)})\b\s*(.*)", re.DOTALL)
 _NAME: Final = re.compile(r"([\w.-]+)\s*:\s*")
 _MOST: Final = 100_000
 
@@ -133,13 +133,13 @@ class _Reader:
         if self._acl is None:
             raise LintError("stands before the name of an access control list", line.file, line.number)
         text = line.text
-        if verb := _VERB.fullmatch(text):
+        if verb := VERB.fullmatch(text):
             self._acl.append(Statement(verb[1], [], line))
             text = verb[2]
         elif not self._acl:
             raise LintError("a condition without a verb such as accept or deny", line.file, line.number)
         if text:
-            clause = _clause(text, line)
+            clause = clause_of(text, line)
             self._acl[-1].clauses.append(clause)
             self._config.clauses.append(clause)
 
@@ -163,7 +163,8 @@ class _Reader:
                 self._config.lists[kind, name] = Value(value.text, debian.where[setting])
 
 
-def _clause(text: str, line: Line) -> Clause:
+def clause_of(text: str, line: Line) -> Clause:
+    """A condition or modifier; LintError if it is neither."""
     negated = text.startswith("!")
     name, sign, value = text[negated:].partition("=")
     words = name.split()

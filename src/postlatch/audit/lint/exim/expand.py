@@ -99,6 +99,8 @@ class _Expander:
             return text[at:end], end
         if name := _NAME.match(text, at):
             return self._variable(name[1] or name[2]), name.end()
+        if text[at + 1 : at + 2] != "{":
+            raise _Doubt(chosen=False)
         end = _end_of_braces(text, at + 1)
         inner = text[at + 2 : end - 1]
         return self._operation(inner, depth), end
