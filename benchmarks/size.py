@@ -73,7 +73,8 @@ address = "127.0.0.1:0"
 _MESSAGES = """
 INSERT INTO messages SELECT value, 'sender' || (value % 5000) || '@example.com', 'sender' || (value % 5000), 'example.com', ?1,
   ?2, 'inline', randomblob(16), 0, 0, ?2, '8BITMIME', 0, '', '', 'relay', 'relay', '127.0.0.1', 'client.example.com', '',
-  '<' || value || '@example.com>', '', NULL, CASE value % 10 WHEN 0 THEN 0 WHEN 1 THEN 2 WHEN 2 THEN 2 ELSE 1 END, NULL, 0, 0, ''
+  '<' || value || '@example.com>', '', NULL, CASE value % 10 WHEN 0 THEN 0 WHEN 1 THEN 2 WHEN 2 THEN 2 ELSE 1 END, NULL, 0, 0,
+  ''
 FROM json_each(?3)
 """
 _BODIES = "INSERT INTO bodies SELECT value, randomblob(?1) FROM json_each(?2)"

@@ -8,8 +8,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from postlatch.accounts.authenticator import AuthSettings
-from postlatch.app import clock, disk, housekeeping, notices, relay, supervisor
-from postlatch.app import ban_book
+from postlatch.app import ban_book, clock, disk, housekeeping, notices, relay, supervisor
 from postlatch.delivery import admission, callout, hosts, line, mx, outlook, pauses, targets
 from postlatch.delivery.config import DeliveryConfig
 from postlatch.delivery.schedule import RetryPolicy

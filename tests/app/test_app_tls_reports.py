@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from app_world import in_loop, notices, opened
 
-from postlatch.app.tls_reports import MAX_GATHERED, TlsReports
+from postlatch.app.daily_reports import MAX_GATHERED
+from postlatch.app.tls_reports import TlsReports
 from postlatch.app.world import World
 from postlatch.delivery.ports import Submit
 from postlatch.delivery.tls_seen import TlsSession

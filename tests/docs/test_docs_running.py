@@ -79,7 +79,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         ran.append(Ran("backup", control.call(relay.data, "backup", {"file": str(folder / "backup.tar")})))
         time.sleep(0.5)  # events that go alone may lag the disk
         tail = Ran("journal.tail", control.call(relay.data, "journal.tail", {"lines": 10_000}))
-        ran += [tail, Ran("check", check(relay.config))]
+        ran += [tail, Ran("check", check(relay.config, {}))]
     ran.append(Ran("salvage", salvage(load(relay.config), {"to": str(folder / "salvaged.db")})))
     relay.data.rename(folder / "old")
     ran.append(Ran("restore", restore(load(relay.config), {"file": str(folder / "backup.tar")})))

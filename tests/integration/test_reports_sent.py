@@ -39,11 +39,13 @@ resolver = ["127.0.0.1:DNS"]
 """
 ZONE: dict[str, dict[str, Any]] = {
     "asks.example": {"TXT": ['"v=spf1 ip4:127.0.0.1 -all"']},
-    "_dmarc.asks.example": {"TXT": ['"v=DMARC1; p=none; rua=mailto:dmarc@asks.example,mailto:box@reader.example,mailto:x@no.example"']},
+    "_dmarc.asks.example": {
+        "TXT": ['"v=DMARC1; p=none; rua=mailto:dmarc@asks.example,mailto:box@reader.example,mailto:x@no.example"'],
+    },
     "asks.example._report._dmarc.reader.example": {"TXT": ['"v=DMARC1"']},
     "silent.example": {"TXT": ['"v=spf1 -all"']},
     "_dmarc.silent.example": {"TXT": ['"v=DMARC1; p=none"']},
-}  # fmt: skip
+}
 
 
 def until(hour: int) -> int:

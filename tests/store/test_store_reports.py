@@ -124,33 +124,33 @@ def seen(text: str, messages: int, *, day: int = 20_000, domain: str = "a.exampl
 
 
 def test_what_is_alike_is_counted_together(connection: sqlite3.Connection) -> None:
-    dmarc_seen.add([seen("x", 2), seen("y", 1)])(connection)
-    dmarc_seen.add([seen("x", 3), seen("x", 1, day=20_001), seen("x", 1, domain="b.example")])(connection)
+    dmarc_seen.TABLE.add([seen("x", 2), seen("y", 1)])(connection)
+    dmarc_seen.TABLE.add([seen("x", 3), seen("x", 1, day=20_001), seen("x", 1, domain="b.example")])(connection)
     assert dmarc_seen.rows(connection, 20_000, "a.example", 10) == [("x", 5), ("y", 1)]
     assert dmarc_seen.rows(connection, 20_000, "a.example", 1) == [("x", 5)]
-    assert dmarc_seen.waiting(connection, 20_001, 10) == [(20_000, "a.example"), (20_000, "b.example")]
-    assert dmarc_seen.waiting(connection, 20_002, 10)[-1] == (20_001, "a.example")
+    assert dmarc_seen.TABLE.waiting(connection, 20_001) == [(20_000, "a.example"), (20_000, "b.example")]
+    assert dmarc_seen.TABLE.waiting(connection, 20_002)[-1] == (20_001, "a.example")
 
 
 def test_a_full_day_counts_on_what_it_has_and_takes_nothing_new(connection: sqlite3.Connection) -> None:
-    dmarc_seen.add([seen("x", 1)])(connection)
+    dmarc_seen.TABLE.add([seen("x", 1)])(connection)
     connection.execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO dmarc_seen "
         "SELECT 20000, 'c.example', CAST(printf('%016d', i) AS BLOB), '', 1 FROM n",
-        (dmarc_seen.ROWS_A_DAY,),
+        (dmarc_seen.TABLE.rows_a_day,),
     )
-    assert dmarc_seen.add([seen("x", 4), seen("new", 1)])(connection) == 1
+    assert dmarc_seen.TABLE.add([seen("x", 4), seen("new", 1)])(connection) == 1
     assert dmarc_seen.rows(connection, 20_000, "a.example", 10) == [("x", 5)]
 
 
 def test_what_was_sent_is_remembered_when_what_was_seen_is_forgotten(connection: sqlite3.Connection) -> None:
-    dmarc_seen.add([seen("x", 1)])(connection)
-    dmarc_seen.note_sent(20_000, "a.example", "r@a.example", NOW)(connection)
-    dmarc_seen.note_sent(19_000, "a.example", "r@a.example", NOW)(connection)
-    dmarc_seen.forget(20_000, "a.example")(connection)
-    assert dmarc_seen.waiting(connection, 30_000, 10) == []
-    assert dmarc_seen.sent_to(connection, 20_000, "a.example") == {"r@a.example"}
-    assert dmarc_seen.sent_to(connection, 19_000, "a.example") == frozenset()
+    dmarc_seen.TABLE.add([seen("x", 1)])(connection)
+    dmarc_seen.TABLE.note_sent(20_000, "a.example", "r@a.example", NOW)(connection)
+    dmarc_seen.TABLE.note_sent(19_000, "a.example", "r@a.example", NOW)(connection)
+    dmarc_seen.TABLE.forget(20_000, "a.example")(connection)
+    assert dmarc_seen.TABLE.waiting(connection, 30_000) == []
+    assert dmarc_seen.TABLE.sent_to(connection, 20_000, "a.example") == {"r@a.example"}
+    assert dmarc_seen.TABLE.sent_to(connection, 19_000, "a.example") == frozenset()
 
 
 def tls(result: str = "", sessions: int = 1, *, day: int = 20_000, domain: str = "a.example", host: str = "") -> tls_seen.Seen:
@@ -158,37 +158,37 @@ def tls(result: str = "", sessions: int = 1, *, day: int = 20_000, domain: str =
 
 
 def test_connections_on_which_tls_fared_alike_are_counted_together(connection: sqlite3.Connection) -> None:
-    tls_seen.add([tls(sessions=2), tls("x", host="m1"), tls("x", 4, host="m2")])(connection)
-    tls_seen.add([tls(sessions=3), tls("x", host="m1"), tls("x", day=20_001), tls(domain="b.example")])(connection)
+    tls_seen.TABLE.add([tls(sessions=2), tls("x", host="m1"), tls("x", 4, host="m2")])(connection)
+    tls_seen.TABLE.add([tls(sessions=3), tls("x", host="m1"), tls("x", day=20_001), tls(domain="b.example")])(connection)
     assert tls_seen.sums(connection, 20_000, "a.example") == [("", 5, 6)]
     assert tls_seen.sums(connection, 20_000, "b.example") == [("", 1, 0)]
     assert tls_seen.sums(connection, 20_001, "a.example") == [("", 0, 1)]
-    tls_seen.add([tls(sessions=7)._replace(policy="sts")])(connection)
+    tls_seen.TABLE.add([tls(sessions=7)._replace(policy="sts")])(connection)
     assert tls_seen.sums(connection, 20_000, "a.example") == [("", 5, 6), ("sts", 7, 0)]
     found = tls_seen.failures(connection, 20_000, "a.example", 10)
     assert [(one.result, one.host, one.sessions) for one in found] == [("x", "m2", 4), ("x", "m1", 2)]
     assert len(tls_seen.failures(connection, 20_000, "a.example", 1)) == 1
-    assert tls_seen.waiting(connection, 20_001) == [(20_000, "a.example"), (20_000, "b.example")]
-    assert tls_seen.waiting(connection, 20_002)[-1] == (20_001, "a.example")
+    assert tls_seen.TABLE.waiting(connection, 20_001) == [(20_000, "a.example"), (20_000, "b.example")]
+    assert tls_seen.TABLE.waiting(connection, 20_002)[-1] == (20_001, "a.example")
 
 
 def test_a_full_day_of_connections_counts_on_what_it_has_and_takes_nothing_new(connection: sqlite3.Connection) -> None:
-    tls_seen.add([tls("x")])(connection)
+    tls_seen.TABLE.add([tls("x")])(connection)
     connection.execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO tls_seen "
         "SELECT 20000, 'c.example', '', 'x', i, '', '', '', 1 FROM n",
-        (tls_seen.ROWS_A_DAY,),
+        (tls_seen.TABLE.rows_a_day,),
     )
-    assert tls_seen.add([tls("x", 4), tls("new"), tls("x", day=20_001)])(connection) == 1
+    assert tls_seen.TABLE.add([tls("x", 4), tls("new"), tls("x", day=20_001)])(connection) == 1
     assert tls_seen.sums(connection, 20_000, "a.example") == [("", 0, 5)]
     assert tls_seen.sums(connection, 20_001, "a.example") == [("", 0, 1)]
 
 
 def test_which_tls_reports_were_sent_is_remembered_when_what_was_seen_is_forgotten(connection: sqlite3.Connection) -> None:
-    tls_seen.add([tls()])(connection)
-    tls_seen.note_sent(20_000, "a.example", "r@a.example", NOW)(connection)
-    tls_seen.note_sent(19_000, "a.example", "r@a.example", NOW)(connection)
-    tls_seen.forget(20_000, "a.example")(connection)
-    assert tls_seen.waiting(connection, 30_000) == []
-    assert tls_seen.sent_to(connection, 20_000, "a.example") == {"r@a.example"}
-    assert tls_seen.sent_to(connection, 19_000, "a.example") == frozenset()
+    tls_seen.TABLE.add([tls()])(connection)
+    tls_seen.TABLE.note_sent(20_000, "a.example", "r@a.example", NOW)(connection)
+    tls_seen.TABLE.note_sent(19_000, "a.example", "r@a.example", NOW)(connection)
+    tls_seen.TABLE.forget(20_000, "a.example")(connection)
+    assert tls_seen.TABLE.waiting(connection, 30_000) == []
+    assert tls_seen.TABLE.sent_to(connection, 20_000, "a.example") == {"r@a.example"}
+    assert tls_seen.TABLE.sent_to(connection, 19_000, "a.example") == frozenset()

@@ -58,7 +58,7 @@ def snapshot(
         },
         rights=tuple(_with_state(right, suspended) for right in [*configured, *rights]),
         accounts=accounts,
-        main_password=settings.accounts.main_password == "relay",
+        main_password=settings.accounts.main_password == "relay",  # noqa: S105 - whether it may send, and no password
         own_addresses=frozenset(_literal(address) for address in own_addresses(settings)),
         dmarc=_dmarc_rules(settings),
         delegations=tuple(delegations),

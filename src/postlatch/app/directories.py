@@ -122,6 +122,12 @@ class Watch:
             if first or outcome == "lied":
                 self._tell(directory, outcome, why)
 
+    def _tell(self, directory: str, outcome: str, why: str) -> None:
+        if outcome == "lied":
+            self._relay.notices.alert(f"the directory {directory} answers for others than were asked for", {"why": why})
+        else:
+            self._relay.notices.alert(f"the directory {directory} does not answer: its users cannot log in", {"why": why})
+
     def _record(self, name: str, directory: str, why: str) -> None:
         self._relay.record(Event(name, self._relay.world.now(), {"directory": directory, "why": why}))
 
@@ -163,12 +169,6 @@ class Enrolment:
             for waiting in batch:
                 if not waiting.done.done():
                     waiting.done.set_result(None)
-
-    def _tell(self, directory: str, outcome: str, why: str) -> None:
-        if outcome == "lied":
-            self._relay.notices.alert(f"the directory {directory} answers for others than were asked for", {"why": why})
-        else:
-            self._relay.notices.alert(f"the directory {directory} does not answer: its users cannot log in", {"why": why})
 
     async def _take_up(self, batch: Mapping[str, _Waiting]) -> None:
         world = self._relay.world

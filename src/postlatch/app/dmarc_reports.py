@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from postlatch.app.notices import Notices
+from postlatch.app.daily_reports import MAX_RECIPIENTS, DailyReports
 from postlatch.app.report_mail import Attached, report_mail, report_metadata
-from postlatch.delivery.ports import Submit
-from postlatch.journal.counters import Counters
 from postlatch.model.address import Address, AddressError, parse_address
-from postlatch.model.clock import Clock
-from postlatch.model.dns import DnsError, Resolver
+from postlatch.model.dns import DnsError
 from postlatch.model.envelope import IPAddress
-from postlatch.policy.grant import Notification
 from postlatch.senderauth.dmarc.destination import external_destination
 from postlatch.senderauth.dmarc.parse import is_record
 from postlatch.senderauth.dmarc.walk import Policy, discover
@@ -38,54 +34,23 @@ from postlatch.senderauth.reports.compose import (
 )
 from postlatch.senderauth.reports.values import AuthResult
 from postlatch.senderauth.results import Authentication, Disposition, Result
-from postlatch.settings.tree import Settings
 from postlatch.store import dmarc_seen
 from postlatch.store.dmarc_seen import Seen
-from postlatch.store.reader import Query
-from postlatch.store.transaction import WriteFailed
 
 if TYPE_CHECKING:
     from postlatch.app.relay import Relay
 
 REPORT_HOURS: Final = 4  # after midnight UTC, within which the reports of the day before are sent
-MAX_GATHERED: Final = 20_000  # that differ, between two writes
 MAX_RECORDS: Final = 10_000  # of one report
 MAX_OCTETS: Final = 10 * 2**20  # of one report's mail, whatever its reader would take
-MAX_RECIPIENTS: Final = 10  # of one report
 _LATEST: Final = 3 * DAY  # seconds after its day, a report is not sent any more
-_RETRY: Final = 3600.0  # seconds until a domain is asked again whose DNS did not answer
-_STEP: Final = 1000  # domains looked at in one round
-METRIC: Final = "postlatch_reports_total"
 
 
-class DmarcReports:
-    """``note`` what comes in; run ``flush`` every few seconds and ``send_due`` every few minutes.
+class DmarcReports(DailyReports[tuple[int, str, str]]):
+    """``note`` what comes in."""
 
-    ``jitter``: seconds after midnight UTC from which reports are sent, so that not all the world sends them at once.
-    """
-
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        settings: Callable[[], Settings],
-        resolver: Resolver,
-        notices: Notices,
-        submit: Submit,
-        read: Callable[[Query[Any]], Awaitable[Any]],
-        counters: Counters,
-        jitter: float,
-    ) -> None:
-        self._clock = clock
-        self._settings = settings
-        self._resolver = resolver
-        self._notices = notices
-        self._submit = submit
-        self._read = read
-        self._counters = counters
-        self._jitter = jitter
-        self._gathered: dict[tuple[int, str, str], int] = {}
-        self._later: dict[tuple[int, str], float] = {}
+    kind = "dmarc"
+    table = dmarc_seen.TABLE
 
     def note(
         self,
@@ -105,48 +70,11 @@ class DmarcReports:
         domain = authentication.dmarc.policy_domain
         if not domain or not self._settings().reports.send:
             return
-        key = (int(self._clock.now() // DAY), domain, alike(authentication, client, applied, reason, comment))
-        if key in self._gathered or len(self._gathered) < MAX_GATHERED:
-            self._gathered[key] = self._gathered.get(key, 0) + 1
+        self._gather((int(self._clock.now() // DAY), domain, alike(authentication, client, applied, reason, comment)))
 
-    async def flush(self) -> None:
-        """Write what was counted; what a failing disk does not take is kept for the next time."""
-        gathered, self._gathered = self._gathered, {}
-        if not gathered:
-            return
-        entries = [
-            Seen(day, domain, blake2b(text.encode(), digest_size=16).digest(), text, count)
-            for (day, domain, text), count in gathered.items()
-        ]
-        try:
-            await self._submit([dmarc_seen.add(entries)])
-        except WriteFailed as error:
-            if not error.unknown:  # else it may be there, and counting twice is worse than once too little
-                for key, count in gathered.items():
-                    self._gathered[key] = self._gathered.get(key, 0) + count
-
-    async def send_due(self) -> None:
-        """Report the days that are over."""
-        now = self._clock.now()
-        today = int(now // DAY)
-        if not self._settings().reports.send or now < today * DAY + self._jitter:
-            return
-        found: list[tuple[int, str]] = await self._read(partial(dmarc_seen.waiting, before=today, limit=_STEP))
-        failure: Exception | None = None
-        for day, domain in found:
-            if self._later.get((day, domain), 0.0) > now:
-                continue
-            self._later[day, domain] = now + _RETRY
-            try:
-                done = await self._report(day, domain)
-            except Exception as error:  # noqa: BLE001 - one domain must not keep all others waiting; it is told at the end
-                failure = error
-                continue
-            if done:
-                del self._later[day, domain]
-                await self._submit([dmarc_seen.forget(day, domain)])
-        if failure is not None:
-            raise failure
+    def _entry(self, key: tuple[int, str, str], count: int) -> Seen:
+        day, domain, text = key
+        return Seen(day, domain, blake2b(text.encode(), digest_size=16).digest(), text, count)
 
     async def _report(self, day: int, domain: str) -> bool:
         """True if nothing more is to be done about that day."""
@@ -197,7 +125,7 @@ class DmarcReports:
         meta = report_metadata(self._settings(), day)
         rows = await self._read(partial(dmarc_seen.rows, day=day, domain=domain, limit=MAX_RECORDS))
         attached = await asyncio.to_thread(_made, meta, policy, rows)
-        had: frozenset[str] = await self._read(partial(dmarc_seen.sent_to, day=day, domain=domain))
+        had = await self._had(day, domain)
         asked = tuple(address for address, _ in destinations.addresses)
         for address, most in destinations.addresses:
             if address.text in had:
@@ -206,35 +134,10 @@ class DmarcReports:
                 self._count("too_large")
                 continue
             make = partial(report_mail, meta, attached)
-            if not await self._mail(day, domain, address, asked, destinations.permitted, make):
+            prepared = await self._notices.dmarc_report(address, domain, asked, destinations.permitted, make)
+            if not await self._queue(day, domain, address, prepared):
                 return False
         return True
-
-    async def _mail(
-        self,
-        day: int,
-        domain: str,
-        address: Address,
-        asked: Sequence[Address],
-        permitted: frozenset[str],
-        make: Callable[[Notification, float], bytes],
-    ) -> bool:
-        """One recipient's copy, queued in one transaction with the note that it was."""
-        prepared = await self._notices.dmarc_report(address, domain, asked, permitted, make)
-        if prepared is None:
-            return True  # a guard or the cap of the day: not to be tried again
-        noted = dmarc_seen.note_sent(day, domain, address.text, self._clock.now())
-        try:
-            results = await self._submit([*prepared.operations, noted], prepared.events)
-        except WriteFailed:
-            prepared.dropped()
-            return False
-        prepared.committed(results)
-        self._count("sent")
-        return True
-
-    def _count(self, result: str) -> None:
-        self._counters.inc(METRIC, ("dmarc", result))
 
 
 class _Destinations(NamedTuple):

@@ -59,6 +59,15 @@ def _harmless(command: str) -> bool:
     looks |= {"limits.list", "outbound"}
     looks |= {"destination.list", "dns", "dkim.list", "reports"}
     looks |= {"ban.export", "account.delegate.list"}
-    takes_away = {"right.revoke", "account.suspend", "account.delete", "account.app-password.revoke", "queue.hold", "queue.delete", "ban.add", "ban.import"}
+    takes_away = {
+        "right.revoke",
+        "account.suspend",
+        "account.delete",
+        "account.app-password.revoke",
+        "queue.hold",
+        "queue.delete",
+        "ban.add",
+        "ban.import",
+    }
     takes_away |= {"destination.pause", "account.delegate.revoke"}
     return command in looks | takes_away or command.startswith("journal.")

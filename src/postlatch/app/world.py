@@ -151,7 +151,8 @@ def _authenticator(settings: Settings, book: AccountBook, clock: Clock, secret: 
         lanes=chosen.argon2.parallelism,
         iterations=chosen.scram_iterations,
     )
-    auth = AuthSettings(hashing=hashing, cache_seconds=chosen.cache_seconds, main_password=chosen.main_password == "relay")
+    main = chosen.main_password == "relay"  # noqa: S105 - whether it may send, and no password
+    auth = AuthSettings(hashing=hashing, cache_seconds=chosen.cache_seconds, main_password=main)
     return Authenticator(book, auth, clock=clock, random=secrets.token_bytes, salt_secret=secret)
 
 

@@ -206,7 +206,11 @@ _RELAY = (
             Argument("owner", Kind.TEXT, "Who vouches for it.", "--owner", "WHO", required=True),
             _EXPIRES,
             Argument(
-                "fix", Kind.CHOICE, "Mend this in the header of its mail (repeat).", "--fix", many=True,
+                "fix",
+                Kind.CHOICE,
+                "Mend this in the header of its mail (repeat).",
+                "--fix",
+                many=True,
                 choices=("date", "message-id", "from"),
             ),
             Argument("rewrite_from", Kind.TEXT, "What --fix from puts into From.", "--rewrite-from", "ADDRESS"),
@@ -374,7 +378,8 @@ _REST = (
 
 CATALOGUE: tuple[Command, ...] = (
     *_BEGIN,
-    *_RELAY, *LIMITING,
+    *_RELAY,
+    *LIMITING,
     *DELEGATIONS,
     *_QUEUE,
     *_DESTINATION,

@@ -1,1 +1,1 @@
-"""Folds over what has happened: signs of trouble that no single connection shows. Pure; whoever composes the relay acts on them."""
+"""Folds over what has happened: signs of trouble that no single connection shows. Pure; who composes the relay acts on them."""

@@ -137,4 +137,10 @@ def _state(expires: float, now: float) -> str:
 def _row(*, limits: Limits, expires: float | None, **fields: object) -> Row:
     """One shape for all, so what only some have is empty in the others."""
     until = None if expires is None else rfc3339(expires)
-    return {"fix": [], "rewrite_from": None, **fields, "limits": {kind: list(texts) for kind, texts in limits.items()}, "expires": until}
+    return {
+        "fix": [],
+        "rewrite_from": None,
+        **fields,
+        "limits": {kind: list(texts) for kind, texts in limits.items()},
+        "expires": until,
+    }

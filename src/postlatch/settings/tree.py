@@ -59,8 +59,8 @@ class ListenerSettings(Table):
     proxies: t.Proxies = Field(
         default=(),
         examples=['["10.0.0.5"]'],
-        description="Addresses of proxies that speak the PROXY protocol (version 1 or 2). Nobody else may connect then, and the "
-        "client's address is the one that the proxy names ([masking.md](masking.md)).",
+        description="Addresses of proxies that speak the PROXY protocol (version 1 or 2). Nobody else may connect then, and "
+        "the client's address is the one that the proxy names ([masking.md](masking.md)).",
     )
 
 

@@ -57,9 +57,13 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_limits_reached_total": Metric("counter", "Times that a limit was met.", ("limit",)),
     "postlatch_certificate_expiry_timestamp_seconds": Metric("gauge", "When a listener's certificate ends.", ("listener",)),
     "postlatch_proxy_headers_total": Metric(
-        "counter", "Connections to listeners behind a proxy, and unexpected PROXY headers, by what came.", ("listener", "result")
+        "counter",
+        "Connections to listeners behind a proxy, and unexpected PROXY headers, by what came.",
+        ("listener", "result"),
     ),
-    "postlatch_masks": Metric("gauge", "Masks that were found and not lifted: clients without their own addresses.", ("listener",)),
+    "postlatch_masks": Metric(
+        "gauge", "Masks that were found and not lifted: clients without their own addresses.", ("listener",)
+    ),
     "postlatch_alerts_total": Metric("counter", "Alerts raised, by kind.", ("kind",)),
     "postlatch_sender_checks_total": Metric(
         "counter", "Checks of who sent a stranger's message, by result (RFC 8601).", ("check", "result")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, summarize_address_range
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from postlatch.audit.values import Finding, LintResult, Severity, Verdict
@@ -21,10 +22,15 @@ MOST_SENTENCES: Final = 20
 
 # Addresses that no stranger on the Internet has, unless something in front takes away the client's own.
 PRIVATE_V4: Final = tuple(
-    map(IPv4Network, ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"))
+    map(
+        IPv4Network,
+        ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
+    )
 )
 PRIVATE_V6: Final = tuple(map(IPv6Network, ("::/127", "fc00::/7", "fe80::/10")))
 _BRIDGES: Final = (IPv4Network("172.17.0.1/32"), IPv4Network("10.0.2.2/32"), IPv4Network("10.88.0.1/32"))
+
+_EXAMPLES: Final = (IPv4Address("198.51.100.7"), IPv4Address("8.8.8.8"), IPv6Address("2001:db8::7"), IPv6Address("2a00::7"))
 
 # One network of public addresses: up to here it is somebody's own, from there on surely not.
 _OWN: Final = {4: 2**8, 6: 2**80}
@@ -32,7 +38,10 @@ _STRANGERS: Final = {4: 2**16, 6: 2**96}
 
 
 class Answer(NamedTuple):
-    """Whether a client could relay, and why, in words that end a sentence. ``finding``: what to say if strangers get this answer."""
+    """Whether a client could relay, and why, in words that end a sentence.
+
+    ``finding``: what to say if strangers get this answer.
+    """
 
     verdict: Verdict
     because: str = ""
@@ -88,7 +97,10 @@ def unique(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def networks_of(text: str) -> Network | None:
-    """``10.0.0.0/8``, ``::1``, ``[::1]/128``, ``ipv6:fe80::/10``, ``10.0.0.0/255.0.0.0``; host bits are cut off. None: no network."""
+    """``10.0.0.0/8``, ``::1``, ``[::1]/128``, ``ipv6:fe80::/10``, ``10.0.0.0/255.0.0.0``; host bits are cut off.
+
+    None: it is no network.
+    """
     address = text.strip().replace("[", "").replace("]", "")
     if address[:5].lower() == "ipv6:":
         address = address[5:]
@@ -122,11 +134,11 @@ def _verdict(answer: Answer, spans: list[_Span], version: int, found: list[Findi
         if answer.verdict is Verdict.OPEN:
             _warn_of_masks(spans, found)
         return Verdict.CLOSED
-    if answer.finding is not None:
-        found.append(answer.finding)
     if answer.verdict is Verdict.OPEN and widest <= _STRANGERS[version]:
         found.append(_wide(_described(spans, version), answer))
         return Verdict.UNKNOWN
+    if answer.finding is not None:
+        found.append(answer.finding)
     return answer.verdict
 
 
@@ -151,8 +163,8 @@ def _warn_of_masks(spans: list[_Span], found: list[Finding]) -> None:
                     "lint.container-gateway",
                     Severity.LOW,
                     f"the gateway of containers, {bridge.network_address}, could relay without logging in",
-                    "if this server runs in a container whose port is published through a proxy, every client arrives with this address",
-                    "name the machines that need it, not the whole private range; and see that clients arrive with their own addresses",
+                    "if this server runs in a container whose port is published through a proxy, every client has this address",
+                    "name the machines that need it, not the whole private range; and see that clients keep their own addresses",
                 )
             )
             return
@@ -190,7 +202,7 @@ def _spans(networks: list[Network]) -> list[_Span]:
             borders.add(int(network.broadcast_address) + 1)
         starts = sorted(borders)
         hidden = _Cover(private)
-        spans += [_Span(first, after - 1, version, first in hidden) for first, after in zip(starts, starts[1:], strict=False)]
+        spans += [_Span(first, after - 1, version, first in hidden) for first, after in pairwise(starts)]
     return spans
 
 
@@ -213,14 +225,20 @@ def _described(spans: list[_Span], version: int) -> str:
     if size == everything:
         return f"every IPv{version} address"
     if size * 2 > everything:
-        public = next((span for span in spans if not span.private), spans[0])
-        return f"nearly every IPv{version} address ({public.address} is one)"
+        example = next(
+            (str(address) for address in _EXAMPLES if any(_holds(span, address) for span in spans)), str(spans[0].address)
+        )
+        return f"nearly every IPv{version} address ({example} is one)"
     networks: list[str] = []
     for first, last in _runs(spans):
         make = IPv4Address if version == 4 else IPv6Address
         networks += [_plain(network) for network in summarize_address_range(make(first), make(last))]
     rest = f" and {len(networks) - 6} more networks" if len(networks) > 7 else ""
     return ", ".join(networks[: 6 if rest else 7]) + rest
+
+
+def _holds(span: _Span, address: Address) -> bool:
+    return span.version == address.version and span.first <= int(address) <= span.last
 
 
 def _runs(spans: list[_Span]) -> list[tuple[int, int]]:

@@ -17,14 +17,55 @@ from postlatch.audit.lint.reading import Budget, Line
 
 _DEEPEST: Final = 20
 _MODIFIERS: Final = frozenset(
-    "message log_message logwrite log_reject_target control delay set add_header remove_header continue queue udpsend endpass".split()
+    [
+        "message",
+        "log_message",
+        "logwrite",
+        "log_reject_target",
+        "control",
+        "delay",
+        "set",
+        "add_header",
+        "remove_header",
+        "continue",
+        "queue",
+        "udpsend",
+        "endpass",
+    ]
 )
 # Whether these hold depends on what the client sends or how it behaves.
 _CLIENTS_CHOICE: Final = frozenset(
-    "malware spam regex mime_regex decode ratelimit dkim_signers dkim_status dmarc_status spf spf_guess seen demime bmi_optin atrn_domains".split()
+    [
+        "malware",
+        "spam",
+        "regex",
+        "mime_regex",
+        "decode",
+        "ratelimit",
+        "dkim_signers",
+        "dkim_status",
+        "dmarc_status",
+        "spf",
+        "spf_guess",
+        "seen",
+        "demime",
+        "bmi_optin",
+        "atrn_domains",
+    ]
 )
 _CLIENTS_VERIFY: Final = frozenset(
-    "sender recipient helo reverse_host_lookup header_syntax header_sender header_names_ascii not_blind csa arc".split()
+    [
+        "sender",
+        "recipient",
+        "helo",
+        "reverse_host_lookup",
+        "header_syntax",
+        "header_sender",
+        "header_names_ascii",
+        "not_blind",
+        "csa",
+        "arc",
+    ]
 )
 
 
@@ -129,7 +170,9 @@ class Walker:
             if clause.name == "endpass":
                 behind_endpass = False
             elif clause.name not in _MODIFIERS:
-                may = self._clause(clause, request, depth)
+                # Some stranger is on no list of those to refuse; whether one is on a list of those to welcome, nobody knows.
+                refuses = clause.name == "dnslists" and verb in {"deny", "drop", "defer"}
+                may = EITHER if refuses else self._clause(clause, request, depth)
                 value = _joined(may, value, DENIED if behind_endpass else fails, clause.line)
         return value
 
@@ -166,7 +209,7 @@ class Walker:
 
     def _of_the_moment(self, name: str, value: str) -> May:
         if name == "verify":
-            return EITHER if value.split("/")[0].split("=")[0].strip() in _CLIENTS_VERIFY else UNSURE
+            return EITHER if value.split("/", maxsplit=1)[0].split("=", maxsplit=1)[0].strip() in _CLIENTS_VERIFY else UNSURE
         if name == "condition":
             return _truth(self._lists.expanded(value))
         if name == "dnslists":

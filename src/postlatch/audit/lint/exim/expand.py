@@ -17,7 +17,7 @@ _NAME: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _CHOSEN: Final = re.compile(
     r"sender_(helo_name|address\w*|host_name|ident|rcvhost)|h_.*|header_.*|rh_.*|bh_.*|message_\w+|body_\w+|recipients\w*|spam_\w+|"
     r"malware_name|tls_in_\w+|tls_cipher|tls_sni|received_\w+|smtp_command\w*|acl_verify_message|dkim_\w+|spf_\w+|dmarc_\w+|mime_\w+|"
-    r"rcpt_count|local_part|local_part_data|domain|domain_data|sender_data|dnslist_\w+|tod_\w+|sender_host_port"
+    r"rcpt_count|max_received_linelength|interface_port|local_part|local_part_data|domain|domain_data|sender_data|dnslist_\w+|tod_\w+|sender_host_port"
 )
 
 
@@ -191,7 +191,34 @@ class _Expander:
 
 
 _TWO: Final = frozenset(
-    "eq eqi match match_domain match_address match_local_part match_ip inlist inlisti forany forall = == < > <= >= ge gei gt gti le lei lt lti crypteq".split()
+    [
+        "eq",
+        "eqi",
+        "match",
+        "match_domain",
+        "match_address",
+        "match_local_part",
+        "match_ip",
+        "inlist",
+        "inlisti",
+        "forany",
+        "forall",
+        "=",
+        "==",
+        "<",
+        ">",
+        "<=",
+        ">=",
+        "ge",
+        "gei",
+        "gt",
+        "gti",
+        "le",
+        "lei",
+        "lt",
+        "lti",
+        "crypteq",
+    ]
 )
 
 

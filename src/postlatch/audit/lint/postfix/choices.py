@@ -1,0 +1,206 @@
+"""What a client may choose to say, and how all choices are tried: only those that some table can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from postlatch.audit.lint.postfix import witness
+from postlatch.audit.lint.postfix.lists import is_name, names_in
+from postlatch.audit.lint.postfix.pattern import Pattern
+from postlatch.audit.lint.postfix.service import SmtpService
+from postlatch.audit.lint.postfix.tables import Entry, Rules, Table
+
+SENDER: Final = "someone@stranger.example"
+HELO: Final = "mail.stranger.example"
+RECIPIENT: Final = "someone@elsewhere.example"
+_MOST_OF_ONE_ANSWER: Final = 25
+_MOST_RULES: Final = 60
+
+
+class Option(NamedTuple):
+    """One thing to say. ``assumes``: what would have to be true for it to work, if that is not the client's to choose."""
+
+    value: str | None
+    assumes: str = ""
+
+
+class Fork(Exception):
+    """A choice between so many options has to be made."""
+
+    def __init__(self, options: int) -> None:
+        super().__init__(options)
+        self.options = options
+
+
+class Script:
+    """The choices of one run, by number; where it ends, the run forks."""
+
+    def __init__(self, numbers: tuple[int, ...]) -> None:
+        self._numbers = numbers
+        self._at = 0
+
+    def choose(self, options: Sequence[Option]) -> Option:
+        """The option that the script says. Fork if it says none yet."""
+        if len(options) == 1:
+            return options[0]
+        if self._at == len(self._numbers):
+            raise Fork(len(options))
+        self._at += 1
+        return options[self._numbers[self._at - 1]]
+
+
+class Sayings:
+    """What can be said to one service. ``complete`` False: not everything that its tables tell apart is among it."""
+
+    def __init__(self, service: SmtpService) -> None:
+        self.complete = True
+        self._service = service
+        self._used: dict[str, list[Table]] = {}
+        for name, argument in service.used():
+            if argument and not name.endswith("policy_service"):
+                tables = self._used.setdefault(name, [])
+                if (table := service.table(argument)) not in tables:
+                    tables.append(table)
+
+    @cached_property
+    def senders(self) -> list[Option]:
+        """Envelope senders; empty is the null sender."""
+        found = [SENDER, ""]
+        for key in self._keys("check_sender_access"):
+            found.append(
+                "" if key == self._service.parameters.get("smtpd_null_access_lookup_key") else _address(key, "stranger.example")
+            )
+        found += self._found("check_sender_access", witness.SENDER)
+        return _options(found)
+
+    @cached_property
+    def helos(self) -> list[Option]:
+        """Names in HELO; None: no HELO at all, where that is allowed."""
+        found: list[str | None] = [HELO]
+        if not self._service.parameters.flag("smtpd_helo_required"):
+            found.append(None)
+        if any(name == "permit_naked_ip_address" for name, _ in self._service.used()):
+            found.append("192.0.2.1")
+        found += [key if not key.startswith(".") else "x" + key for key in self._keys("check_helo_access")]
+        found += self._found("check_helo_access", witness.HELO)
+        return _options(found)
+
+    @cached_property
+    def recipients(self) -> list[Option]:
+        """Recipients in domains of others: one that nobody knows, users that a table names, and what its patterns match."""
+        found = [RECIPIENT]
+        for key in self._keys("check_recipient_access"):
+            if key.endswith("@"):
+                found.append(f"{key}elsewhere.example")
+            elif "." not in key.strip(".") and "@" not in key and key.strip("."):
+                found.append(f"someone@elsewhere.{key.strip('.')}")  # a whole top-level domain
+        found += self._found("check_recipient_access", witness.RECIPIENT)
+        relayed = self._service.list("relay_domains")
+        found += [
+            f"someone@elsewhere.{text.strip('.')}" for text in relayed.texts() if "." not in text.strip(".") and text.strip(".")
+        ]
+        return [option for option in _options(found) if self._foreign(option.value or "")]
+
+    def _foreign(self, address: str) -> bool:
+        """Mail to a domain of the server's own is no relaying, whatever its tables say."""
+        return self._service.class_of(address.rpartition("@")[2]) in {"", "relay"}
+
+    def names(self, fixed: str | None) -> list[Option]:
+        """Names of the client. ``fixed``: that of the one client that is asked for; empty if the DNS would have to say."""
+        if fixed:
+            return [Option(fixed)]
+        tables = ("check_client_access", "check_reverse_client_hostname_access")
+        keys = [key for name in tables for key in self._keys(name) if is_name(key)]
+        if fixed is not None:
+            return [Option("unknown"), *(Option(_host(key), f"the DNS calls the client {_host(key)}") for key in keys)]
+        found = ["unknown", HELO]
+        found += [f"mail.stranger.{key.strip('.')}" for key in keys if "." not in key.strip(".") and key != "unknown"]
+        for name in tables:
+            found += self._found(name, witness.CLIENT_NAME)
+        return _options(found)
+
+    def addresses(self) -> Iterator[str]:
+        """Addresses that patterns over addresses match."""
+        yield from self._found("check_client_access", witness.CLIENT_ADDRESS)
+
+    def patterns_of_clients(self) -> bool:
+        """Whether there are any such patterns."""
+        return any(isinstance(table, Rules) and names_in(table) for table in self._used.get("check_client_access", []))
+
+    def _keys(self, name: str) -> Iterator[str]:
+        """The keys of the tables of one kind: of many with one answer only some."""
+        for table in self._used.get(name, []):
+            yield from self._some(table)
+
+    def _some(self, table: Table) -> Iterator[str]:
+        counts: dict[tuple[str, bool, bool], int] = {}
+        for key, entry in table.keys.items():
+            kind = (_answer(entry), "@" in key, key.startswith("."))
+            counts[kind] = counts.get(kind, 0) + 1
+            if counts[kind] <= _MOST_OF_ONE_ANSWER:
+                yield key
+            elif not _refuses(entry):
+                self.complete = False
+
+    def _found(self, name: str, template: Pattern) -> list[str]:
+        found: list[str] = []
+        for table in self._used.get(name, []):
+            if isinstance(table, Rules):
+                found += self._of_rules(table, template)
+        return found
+
+    def _of_rules(self, table: Rules, template: Pattern) -> Iterator[str]:
+        """For each rule that does not refuse, a text that reaches it; and one that reaches none."""
+        before: list[Pattern] = []
+        rules = [rule for rule in table.rules if rule.pattern is not None]
+        if len(rules) > _MOST_RULES:
+            self.complete = False
+        for rule in rules[:_MOST_RULES]:
+            assert rule.pattern is not None
+            outer = [outer for outer in rule.conditions if outer.pattern is not None]
+            wanted = [outer.pattern for outer in outer if outer.pattern is not None and not outer.negated]
+            unwanted = [outer.pattern for outer in outer if outer.pattern is not None and outer.negated]
+            (unwanted if rule.negated else wanted).append(rule.pattern)
+            if not _refuses(rule.entry):
+                yield from self._text([template, *wanted], [*unwanted, *before])
+            if not rule.negated and not rule.conditions:
+                before.append(rule.pattern)
+        yield from self._text([template], before)
+
+    def _text(self, wanted: list[Pattern], unwanted: list[Pattern]) -> Iterator[str]:
+        try:
+            text = witness.find(wanted, unwanted)
+        except witness.Undecided:
+            self.complete = False
+            return
+        if text is not None:
+            yield text
+
+
+def _address(key: str, domain: str) -> str:
+    if key.endswith("@"):
+        return key + domain
+    if "@" in key:
+        return key
+    return f"someone@x{key}" if key.startswith(".") else f"someone@{key}"
+
+
+def _host(key: str) -> str:
+    return "mail" + key if key.startswith(".") else key
+
+
+def _answer(entry: Entry) -> str:
+    return entry.value.split(None, 1)[0].upper()
+
+
+def _refuses(entry: Entry) -> bool:
+    word = _answer(entry)
+    return word in {"REJECT", "DEFER", "HANGUP"} or (
+        word[0] in "45" and len(word) == 3 and word.isdigit() and entry.value != word
+    )
+
+
+def _options(found: Iterable[str | None]) -> list[Option]:
+    return [Option(value) for value in dict.fromkeys(found)]
