@@ -19,6 +19,7 @@ from running_support import REST, SAFE, alive, client, holds, postlatch, reading
 from unsafe_configurations import RIGHT, SAFE_ONES, UNSAFE, Unsafe, right
 
 from postlatch.app.certificate import write_self_signed
+from postlatch.app.check import check
 from postlatch.store.schema import SCHEMA_VERSION
 from postlatch.testing.peers.ports import end, listens, wait_until
 from postlatch.testing.running import RunningRelay
@@ -83,8 +84,41 @@ def assert_nothing_started(folder: Path, ports: dict[str, int], before: tuple[li
     assert contents(folder / "data") == before
 
 
+def answered(config: Path) -> tuple[dict[str, Any], int]:
+    """What ``check`` says, asked in this process: a start of the command costs more than its work."""
+    answer = check(config, {})
+    return answer.data, answer.status
+
+
+def assert_told(case: Unsafe, text: str, config: Path, found: dict[str, Any]) -> None:
+    """One error, with its sentence and its place."""
+    assert found["closed"] is False
+    told = [error for error in found["errors"] if error["key"] == case.key and case.words in error["message"]]
+    assert len(told) == 1, found["errors"]
+    assert told[0]["file"] == str(config)
+    if case.line:
+        assert case.line in text.splitlines()[told[0]["line"] - 1]
+
+
 @pytest.mark.parametrize("case", UNSAFE.values(), ids=UNSAFE)
 def test_an_unsafe_configuration_is_refused_with_its_own_sentence(case: Unsafe, folder: Path) -> None:
+    text, _ = with_ports(case.config)
+    config = folder / "postlatch.toml"
+    config.write_text(text, "utf-8")
+    found, status = answered(config)
+    assert status == case.status
+    assert_told(case, text, config, found)
+
+
+# Each start of the program takes seconds: all of them are run beside `-m soak`, a sample always.
+STARTS = [
+    pytest.param(case, id=name, marks=() if number % 10 == 0 else pytest.mark.soak)
+    for number, (name, case) in enumerate(UNSAFE.items())
+]
+
+
+@pytest.mark.parametrize("case", STARTS)
+def test_serve_refuses_it_in_the_same_words_and_leaves_nothing_behind(case: Unsafe, folder: Path) -> None:
     text, ports = with_ports(case.config)
     config = folder / "postlatch.toml"
     config.write_text(text, "utf-8")
@@ -94,12 +128,7 @@ def test_an_unsafe_configuration_is_refused_with_its_own_sentence(case: Unsafe, 
 
     assert (status, served.returncode) == (case.status, case.status)
     assert served.stdout == ""
-    assert found["closed"] is False
-    told = [error for error in found["errors"] if error["key"] == case.key and case.words in error["message"]]
-    assert len(told) == 1, found["errors"]
-    assert told[0]["file"] == str(config)
-    if case.line:
-        assert case.line in text.splitlines()[told[0]["line"] - 1]
+    assert_told(case, text, config, found)
     for error in found["errors"]:  # serve says the same, with the place
         line = "" if error["line"] is None else f":{error['line']}"
         assert f"{error['file']}{line}: " in served.stderr
@@ -117,9 +146,8 @@ def test_no_two_cases_share_a_sentence() -> None:
 def test_what_is_narrow_or_accepted_in_writing_is_closed(text: str, folder: Path) -> None:
     config = folder / "postlatch.toml"
     config.write_text(with_ports(text)[0], "utf-8")
-    done = postlatch(config, "check", "--json")
-    found = json.loads(done.stdout)
-    assert (done.returncode, found["closed"], found["errors"], found["counterexamples"]) == (0, True, [], [])
+    found, status = answered(config)
+    assert (status, found["closed"], found["errors"], found["counterexamples"]) == (0, True, [], [])
 
 
 def test_an_expired_right_is_refused_by_check_but_keeps_no_server_down(folder: Path) -> None:

@@ -146,3 +146,8 @@ def test_the_proof_grows_with_classes_of_accounts_and_not_with_accounts() -> Non
     started = time.process_time()
     assert prove(snapshot(rights=[], accounts=[*ACCOUNTS, *many]), NOW) == []
     assert time.process_time() - started < 3.0
+
+
+def test_a_right_for_the_address_of_the_example_is_no_opening() -> None:
+    trusting = snapshot(rights=[right("scanners", ["198.51.100.0/24"], wide="a test")])
+    assert prove(trusting, NOW) == ()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_address
 from typing import NamedTuple
 
-from postlatch.model.envelope import Client, Role
+from postlatch.model.envelope import Client, IPAddress, Role
 from postlatch.model.verdict import Defer, Refuse
 from postlatch.policy import cases, expect, forms
 from postlatch.policy.decide import AcceptRecipient
@@ -16,6 +17,7 @@ from postlatch.policy.snapshot import Listener, Snapshot
 
 _BEST, _WORST = -1_000_000, 1_000_000
 _PORT = 40000
+_MORE: tuple[IPAddress, ...] = tuple(map(ip_address, ("192.0.2.77", "203.0.113.77", "100.64.0.77", "2001:db8:77::77")))
 
 DecideRecipient = Callable[[RecipientFacts], Refuse | Defer | AcceptRecipient]
 
@@ -34,13 +36,16 @@ def standing_faults(
     sender = forms.parsed(f"{cases.USER}@{cases.foreign_domain(snapshot)}")
     found: dict[object, str] = {}
     classes = 0
+    stranger = _stranger(snapshot, listener)
+    if stranger is None:
+        return StandingFaults(found, classes)
     for target in targets:
         for standing in _standings(snapshot, now):
             classes += 1
             facts = RecipientFacts(
                 snapshot,
                 listener.name,
-                Client(cases.STRANGERS[0], _PORT),
+                Client(stranger, _PORT),
                 now,
                 True,
                 None,
@@ -53,10 +58,17 @@ def standing_faults(
             if not isinstance(decide(facts), AcceptRecipient):
                 continue
             if against := _against(snapshot, listener, target, standing):
-                whom = f"{cases.STRANGERS[0]}, with a score of {standing.score}, could send to {target.address}"
+                whom = f"{stranger}, with a score of {standing.score}, could send to {target.address}"
                 why = f"listener {listener.name} does not heed it: {against}"
                 found.setdefault((listener.name, against), f"{whom} because {why}")
     return StandingFaults(found, classes)
+
+
+def _stranger(snapshot: Snapshot, listener: Listener) -> IPAddress | None:
+    """An address for which no right answers; None where rights answer for every one of them, which is judged elsewhere."""
+    held = [network for right in snapshot.rights if listener.name in right.listeners for network in right.networks]
+    strangers = (*cases.STRANGERS[:2], *_MORE)
+    return next((one for one in strangers if not any(one in network for network in held)), None)
 
 
 def _standings(snapshot: Snapshot, now: float) -> Iterator[Standing]:

@@ -27,7 +27,7 @@ PRIVATE_V4: Final = tuple(
         ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
     )
 )
-PRIVATE_V6: Final = tuple(map(IPv6Network, ("::/127", "fc00::/7", "fe80::/10")))
+PRIVATE_V6: Final = tuple(map(IPv6Network, ("::1/128", "fc00::/7", "fe80::/10")))
 _BRIDGES: Final = (IPv4Network("172.17.0.1/32"), IPv4Network("10.0.2.2/32"), IPv4Network("10.88.0.1/32"))
 
 _EXAMPLES: Final = (IPv4Address("198.51.100.7"), IPv4Address("8.8.8.8"), IPv6Address("2001:db8::7"), IPv6Address("2a00::7"))

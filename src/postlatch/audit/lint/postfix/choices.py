@@ -96,7 +96,8 @@ class Sayings:
                 found.append(f"{key}elsewhere.example")
             elif "." not in key.strip(".") and "@" not in key and key.strip("."):
                 found.append(f"someone@elsewhere.{key.strip('.')}")  # a whole top-level domain
-        found += self._found("check_recipient_access", witness.RECIPIENT)
+        for template in (witness.RECIPIENT, witness.RECIPIENT_ANYWHERE):
+            found += self._found("check_recipient_access", template)
         relayed = self._service.list("relay_domains")
         found += [
             f"someone@elsewhere.{text.strip('.')}" for text in relayed.texts() if "." not in text.strip(".") and text.strip(".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from postlatch.audit.lint.postfix.choices import Fork, Sayings, Script
+from postlatch.audit.lint.postfix.choices import HELO, Fork, Sayings, Script
 from postlatch.audit.lint.postfix.restrictions import evaluate
 from postlatch.audit.lint.postfix.service import STAGES, SmtpService
 from postlatch.audit.lint.postfix.tables import LookupFails, Unreadable
@@ -23,6 +23,7 @@ class Way(NamedTuple):
     assumed: tuple[str, ...]
     sender: str | None = None
     helo: str | None = None
+    name: str | None = None
 
 
 def way_through(service: SmtpService, sayings: Sayings, client: Client) -> Way | None:
@@ -65,7 +66,8 @@ def _run(service: SmtpService, sayings: Sayings, client: Client, script: Script)
         tuple(dict.fromkeys(walk.notes)),
         tuple(dict.fromkeys(walk.assumed)),
         walk.chosen("sender"),
-        walk.chosen("helo"),
+        walk.chosen("helo") if walk.known("helo") else HELO,
+        walk.chosen("name"),
     )
 
 

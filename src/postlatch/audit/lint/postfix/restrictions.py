@@ -318,10 +318,10 @@ def _plaintext(walk: Walk) -> Status:
 
 
 def _unknown_client(walk: Walk) -> Status:
-    if walk.known("name"):
-        return Status.REJECT if walk.chosen("name") == "unknown" else Status.DUNNO
+    if walk.known("name") or (walk.client.asked and walk.client.address.is_loopback):
+        return Status.REJECT if walk.value("name") == "unknown" else Status.DUNNO
     walk.need("named")
-    if walk.client.asked and not walk.client.address.is_loopback:
+    if walk.client.asked:
         walk.assume("the DNS has a name for the client")
     return Status.DUNNO
 

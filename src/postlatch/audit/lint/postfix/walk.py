@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from postlatch.audit.lint.postfix.choices import Option, Sayings, Script
+from postlatch.audit.lint.postfix.choices import HELO, SENDER, Option, Sayings, Script
 from postlatch.audit.lint.postfix.lists import names_in, parents_of
 from postlatch.audit.lint.postfix.service import SmtpService
 from postlatch.audit.lint.postfix.tables import Entry, LookupFails, Table, Unreadable
@@ -84,13 +84,13 @@ class Walk:
         return what in self._values
 
     def said(self) -> list[str]:
-        """What had to be said, for people."""
+        """What had to be said besides the usual, for people."""
         words = {"helo": "HELO", "sender": "MAIL FROM", "name": "a client named"}
-        told = [f"{words[what]} {shown(value or '<>', 100)}" for what, value in self._values.items() if what in words and value]
-        if self._values.get("sender") == "":
-            told.append("MAIL FROM <>")
-        if "helo" in self._values and self._values["helo"] is None:
-            told.append("no HELO")
+        usual = (SENDER, HELO, "unknown")
+        told = []
+        for what, value in self._values.items():
+            if what in words and value not in usual:
+                told.append("no HELO" if value is None else f"{words[what]} {shown(value or '<>', 100)}")
         return told
 
     def value(self, what: str) -> str | None:
@@ -110,9 +110,16 @@ class Walk:
             return [option for option in self._sayings.helos if self._helo_fits(option.value)] or [Option(None)]
         if what == "recipient":
             return self._sayings.recipients or [Option("someone@elsewhere.example")]
-        fixed = None if not self.client.asked else "localhost" if str(self.client.address) in {"127.0.0.1", "::1"} else ""
-        options = self._sayings.names(fixed)
+        options = self._sayings.names(self._fixed_name())
         return [option for option in options if option.value != "unknown" or "named" not in self._needs] or options[-1:]
+
+    def _fixed_name(self) -> str | None:
+        """The name of the one client that is asked for, empty if the DNS would have to say; None: any stranger."""
+        if not self.client.asked:
+            return None
+        if str(self.client.address) in {"127.0.0.1", "::1"}:
+            return "localhost"
+        return "unknown" if self.client.address.is_loopback else ""
 
     def _sender_fits(self, sender: str) -> bool:
         fqdn = not sender or "." in sender.rpartition("@")[2]

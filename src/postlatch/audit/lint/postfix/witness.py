@@ -14,7 +14,8 @@ _ALPHABET: Final = b"a0.@-_+%!=x1bcdefghijklmnopqrstuvwyz23456789:"
 # What a stranger may choose: any sender, any greeting, and names and recipients below domains of his own.
 SENDER: Final = compiled(r"^[a-z0-9._%+=!-]+@([a-z0-9-]+\.)+[a-z]+$")
 HELO: Final = compiled(r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")
-RECIPIENT: Final = compiled(r"^[a-z0-9._%+=!-]+@([a-z0-9-]+\.)*elsewhere\.[a-z]+$")
+RECIPIENT: Final = compiled(r"^[a-z0-9._%+=!-]+@elsewhere\.example$")
+RECIPIENT_ANYWHERE: Final = compiled(r"^[a-z0-9._%+=!-]+@([a-z0-9-]+\.)*elsewhere\.[a-z]+$")
 CLIENT_NAME: Final = compiled(r"^([a-z0-9-]+\.)*stranger\.[a-z]+$")
 CLIENT_ADDRESS: Final = compiled(r"^[1-9][0-9]?[0-9]?\.[1-9][0-9]?\.[1-9][0-9]?\.[1-9][0-9]?$")
 
