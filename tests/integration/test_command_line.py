@@ -136,7 +136,7 @@ UNUSABLE: dict[str, tuple[tuple[str, ...], str]] = {
     "releasing everything": (("queue", "release"), "name IDs, or filter"),
     "deleting everything": (("queue", "delete"), "name IDs, or filter"),
     "an event that is none": (("journal", "search", "--event", "lost"), "there is no event 'lost'"),
-    "banning ourselves": (("ban", "add", "127.0.0.0/8"), "holds this machine itself"),
+    "banning ourselves": (("ban", "add", "127.0.0.0/8"), "an address of this machine itself"),
     "banning half the world": (("ban", "add", "128.0.0.0/1"), "is too wide to ban"),
     "a network with host bits": (("ban", "add", "192.0.2.7/24"), "the network is 192.0.2.0/24"),
     "lifting no ban": (("ban", "remove", "192.0.2.7"), "192.0.2.7/32 is not banned"),

@@ -164,7 +164,7 @@ def _warn_of_masks(spans: list[_Span], found: list[Finding]) -> None:
                     Severity.LOW,
                     f"the gateway of containers, {bridge.network_address}, could relay without logging in",
                     "if this server runs in a container whose port is published through a proxy, every client has this address",
-                    "name the machines that need it, not the whole private range; and see that clients keep their own addresses",
+                    "name the machines that need it, not the whole private range; and see that clients keep theirs",
                 )
             )
             return

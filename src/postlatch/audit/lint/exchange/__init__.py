@@ -1,4 +1,4 @@
-"""Exchange, from exported connectors, permissions and domains: the connector with the narrowest range that fits takes the client."""
+"""Exchange, from exported connectors, rights and domains: the connector with the narrowest range takes the client."""
 
 from postlatch.audit.lint.exchange.check import lint
 

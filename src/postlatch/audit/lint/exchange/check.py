@@ -76,10 +76,10 @@ class _Judge:
 
 
 _FIXES: Final = {
-    "exchange.external-authoritative": "Set-ReceiveConnector NAME -AuthMechanism Tls -PermissionGroups AnonymousUsers; for machines that "
-    "must relay, a connector of its own with RemoteIPRanges that name them",
-    "exchange.anonymous-relay": "Get-ReceiveConnector NAME | Remove-ADPermission -User 'NT AUTHORITY\\ANONYMOUS LOGON' -ExtendedRights "
-    "Ms-Exch-SMTP-Accept-Any-Recipient; or RemoteIPRanges that name the machines that must relay",
+    "exchange.external-authoritative": "Set-ReceiveConnector NAME -AuthMechanism Tls -PermissionGroups AnonymousUsers; "
+    "for machines that must relay, a connector of its own with RemoteIPRanges that name them",
+    "exchange.anonymous-relay": "Get-ReceiveConnector NAME | Remove-ADPermission -User 'NT AUTHORITY\\ANONYMOUS LOGON' "
+    "-ExtendedRights Ms-Exch-SMTP-Accept-Any-Recipient; or RemoteIPRanges that name the machines that must relay",
 }
 
 

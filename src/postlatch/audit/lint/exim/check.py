@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from postlatch.audit.lint.exim.acl import ACCEPTED, DENIED, Outcome, Request, Walker
-from postlatch.audit.lint.exim.config import Config, Statement, load
+from postlatch.audit.lint.exim.config import Clause, Config, Statement, load
 from postlatch.audit.lint.exim.faults import faults, takes_any_password
 from postlatch.audit.lint.exim.lists import CLIENT_NAME, Asked, Lists
 from postlatch.audit.lint.may import YES
@@ -22,6 +23,10 @@ STRANGER: Final = "user@elsewhere.example"
 _ELSEWHERE: Final = "third-party.example"
 _LOOPBACK: Final = IPv4Address("127.0.0.1")
 _PRIVATE: Final = IPv4Address("192.168.0.10")
+# Conditions that say why a statement accepts.
+_TELLING: Final = frozenset(
+    ("hosts", "domains", "senders", "sender_domains", "condition", "verify", "encrypted", "acl", "authenticated")
+)
 
 Client = IPv4Address | IPv6Address
 
@@ -46,6 +51,36 @@ def lint(path: Path, client: IPv4Address | IPv6Address | None) -> LintResult:
     if config.source.missing and result.verdict is Verdict.CLOSED:
         return result._replace(verdict=Verdict.UNKNOWN)
     return result
+
+
+class NamedLists:
+    """Finds the named list that made a condition true."""
+
+    def __init__(self, config: Config, lists: Lists) -> None:
+        self._config = config
+        self._lists = lists
+
+    def hosts(self, clause: Clause, request: Request) -> Line | None:
+        """The list of hosts that has the client."""
+        asked = Asked(client=request.client)
+        return next(
+            (line for name, line in self._named(clause, "hostlist") if self._lists.host(f"+{name}", asked) == YES), None
+        )
+
+    def domains(self, clause: Clause | None, target: Target) -> Line | None:
+        """The list of domains that has the recipient's."""
+        asked = Asked(target.domain, mx_here=target.mx_here)
+        clauses = [c for c in self._config.clauses if c.name == "domains" and not c.negated] if clause is None else [clause]
+        for found in clauses[:100]:
+            for name, line in self._named(found, "domainlist"):
+                if self._lists.domain(f"+{name}", asked) == YES:
+                    return line
+        return None
+
+    def _named(self, clause: Clause, kind: str) -> Iterator[tuple[str, Line]]:
+        for item in self._lists.split(clause.value):
+            if item.startswith("+") and (value := self._config.lists.get((kind, item[1:]))) is not None:
+                yield item[1:], value.line
 
 
 class _Judge:
@@ -134,42 +169,38 @@ class _Judge:
             if not steps[-1].accept:
                 return CLOSED
         if all(step.accept == 2 for step in steps):
-            return _open(rcpt, request, target, self._config)
+            return _open(rcpt, request, target, NamedLists(self._config, self._lists))
         return _doubtful(next(step for step in steps if step.accept == 1))
 
 
-def _open(rcpt: Outcome, request: Request, target: Target, config: Config) -> Answer:
+def _open(rcpt: Outcome, request: Request, target: Target, lists: NamedLists) -> Answer:
     because = "acl_smtp_rcpt accepts it"
     finding = None
     if rcpt.by is not None:
         line = rcpt.by.line
         because = f"the statement {shown(_said(rcpt.by), 120)!r} accepts it ({_place(line)})"
-        kind, line = _kind(rcpt.by, request, target, config)
+        kind, line = _kind(rcpt.by, request, target, lists)
         finding = _finding(f"exim.{kind}", Severity.CRITICAL, line)
     if request.sender != STRANGER:
         because += f", if the sender is said to be <{shown(request.sender, 80)}>"
     return Answer(Verdict.OPEN, because, target.where, finding)
 
 
-def _kind(by: Statement, request: Request, target: Target, config: Config) -> tuple[str, Line]:
+def _kind(by: Statement, request: Request, target: Target, named: NamedLists) -> tuple[str, Line]:
     """Which fault it is, and the line to change: the list that is too wide, if a condition names one."""
     if "%" in request.local_part:
         return "percent-hack", by.line
-    lists = {
-        clause.name: config.lists.get((kind, clause.value.removeprefix("+")))
-        for clause in by.clauses
-        for name, kind in (("hosts", "hostlist"), ("domains", "domainlist"))
-        if clause.name == name and not clause.negated
-    }
-    if target.mx_here:
-        named = lists.get("domains")
-        return "mx-any", by.line if named is None else named.line
-    if any(clause.name in {"senders", "sender_domains"} for clause in by.clauses):
+    conditions = {clause.name: clause for clause in by.clauses if clause.name in _TELLING}
+    if conditions.keys() & {"senders", "sender_domains"}:
         return "sender", by.line
-    for name, kind in (("hosts", "relay-from-hosts"), ("domains", "relay-to-domains")):
-        if (named := lists.get(name)) is not None:
-            return kind, named.line
-    return "relay", by.line
+    if (hosts := conditions.get("hosts")) is not None and not hosts.negated:
+        listed = named.hosts(hosts, request)
+        return ("relay", by.line) if listed is None else ("relay-from-hosts", listed)
+    # A condition before it, such as "require domains = ...", may be what let the recipient through.
+    listed = named.domains(conditions.get("domains"), target) if "domains" in conditions or not conditions else None
+    if target.mx_here:
+        return "mx-any", by.line if listed is None else listed
+    return ("relay", by.line) if listed is None else ("relay-to-domains", listed)
 
 
 def _doubtful(step: Outcome) -> Answer:
@@ -191,8 +222,10 @@ _TEXTS: Final = {
     "exim.relay": (
         "strangers may send to anywhere: this statement accepts every recipient",
         "anybody can send mail to anybody through this server",
-        "name the hosts that may relay (hosts = +relay_from_hosts), or let them log in (authenticated = *); before the list's last "
-        "accept: 'require message = relay not permitted' and 'domains = +local_domains : +relay_to_domains'",
+        (
+            "name the hosts that may relay (hosts = +relay_from_hosts), or let them log in (authenticated = *); "
+            "else 'require domains = +local_domains : +relay_to_domains' before the last accept"
+        ),
     ),
     "exim.relay-from-hosts": (
         "the list of hosts that may relay covers strangers",

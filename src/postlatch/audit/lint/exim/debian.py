@@ -1,4 +1,4 @@
-"""Debian's configuration: update-exim4.conf.conf becomes macros, and a template or a folder of pieces becomes the configuration."""
+"""Debian's configuration: update-exim4.conf.conf becomes macros, a template or a folder of pieces the rest."""
 
 from __future__ import annotations
 

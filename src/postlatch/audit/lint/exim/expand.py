@@ -1,7 +1,7 @@
 """Expands strings as far as they can be known beforehand. Exim specification, chapter 11.
 
-What depends on the client's own words (its sender, its HELO, its message) the client chooses; what depends on look-ups, files of
-other hosts or programs, only the server can know.
+What depends on the client's own words (its sender, its HELO, its message) the client chooses; what depends on look-ups, files
+of other hosts or programs, only the server can know.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class _Doubt(Exception):
 
 def expand(text: str, known: Mapping[str, str], exists: Callable[[str], bool]) -> Text:
     """``known``: the values of variables. ``exists``: whether there is a file."""
-    if len(text) > _LONGEST:
-        return Opaque(chosen=False)
     if "$" not in text and "\\" not in text:
         return Known(text)
+    if len(text) > _LONGEST:
+        return Opaque(chosen=False)
     return _Expander(known, exists).expand(text, 0)
 
 

@@ -23,7 +23,7 @@ CLIENT_NAME: Final = "client.elsewhere.example"
 
 
 class Asked(NamedTuple):
-    """What is compared with a list. ``value``: the domain, address or local part; ``mx_here``: the domain's MX names this server."""
+    """What is compared. ``value``: the domain, address or local part; ``mx_here``: the domain's MX names this server."""
 
     value: str = ""
     client: IPv4Address | IPv6Address | None = None
@@ -123,7 +123,7 @@ class Lists:
     def _host(self, body: str, asked: Asked) -> May:
         if not body or body == "@":
             return NO  # only local submission has no client
-        if body == "@[]":
+        if body in {"@[]", "localhost"}:
             return known(asked.client is not None and asked.client.is_loopback)
         network = self._network(body)
         if network is not None:

@@ -85,7 +85,7 @@ class Source:
         yield from self.logical(lines_of(path), depth + 1)
 
     def find(self, name: str) -> Path | None:
-        """A file that the configuration names: as it says, or else of that name beside the configuration, which may be a copy."""
+        """A file that the configuration names: as it says, or of that name beside the configuration, which may be a copy."""
         if "\0" in name or not name or len(name) > 1000:
             return None
         candidates = [Path(name), self.folder / Path(name).name]

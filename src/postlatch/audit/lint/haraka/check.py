@@ -1,4 +1,7 @@
-"""Who could relay by a configuration of Haraka. A recipient that no plugin vouches for is refused, so only what sets ``relaying`` counts."""
+"""Who could relay by a configuration of Haraka.
+
+A recipient that no plugin vouches for is refused, so only what sets ``relaying`` counts.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,7 @@ class _Judge:
         for entry in self._config.ini("relay_dest_domains.ini")[:10_000]:
             if entry.section == "domains" and _action(entry.value) in {"accept", "continue"}:
                 because = f"after a recipient at {shown(entry.key, 80)} the connection counts as relaying"
-                fix = f"list {shown(entry.key, 80)} in host_list instead, and give it its route there; dest_domains=false in relay.ini"
+                fix = f"list {shown(entry.key, 80)} in host_list instead, and say dest_domains=false in relay.ini"
                 return _open("haraka.dest-domains", because, entry.line, fix)
         return None
 

@@ -43,9 +43,10 @@ def _through(range_: SecurityRange) -> Answer:
 
 
 _FIXES: Final = {
-    "hmailserver.external-to-external": "untick 'External to external e-mail addresses' under deliveries, or require SMTP authentication "
-    "for it (rangeoptions: clear 512, or set 65536)",
-    "hmailserver.local-to-external": "require SMTP authentication for 'Local to external e-mail addresses' (rangeoptions: set 16384)",
+    "hmailserver.external-to-external": "untick 'External to external e-mail addresses' under deliveries, or require "
+    "SMTP authentication for it (rangeoptions: clear 512, or set 65536)",
+    "hmailserver.local-to-external": "require SMTP authentication for 'Local to external e-mail addresses' "
+    "(rangeoptions: set 16384)",
 }
 
 

@@ -33,7 +33,18 @@ _PROPERTIES: Final[Mapping[str, int]] = {
 }
 _INSERT: Final = re.compile(r"insert\s+into\s+[`\"\[]?hm_securityranges[`\"\]]?\s*", re.IGNORECASE)
 _VALUE: Final = re.compile(r"\s*(?:N?'((?:[^']|'')*)'|([^,()'\s]+))\s*([,)])")
-_COLUMNS: Final = ["rangeid", "rangepriorityid", "rangelowerip1", "rangelowerip2", "rangeupperip1", "rangeupperip2", "rangeoptions", "rangename", "rangeexpires", "rangeexpirestime"]
+_COLUMNS: Final = [
+    "rangeid",
+    "rangepriorityid",
+    "rangelowerip1",
+    "rangelowerip2",
+    "rangeupperip1",
+    "rangeupperip2",
+    "rangeoptions",
+    "rangename",
+    "rangeexpires",
+    "rangeexpirestime",
+]
 
 
 class SecurityRange(NamedTuple):

@@ -151,7 +151,7 @@ class _Judge:
         return known(any(compare(entry, text) for entry in entries))
 
     def _filtered(self, listener: Listener, answer: Answer) -> Answer:
-        """A filter that looks at the client may refuse what the rules accept; one that looks at the mail is passed by some mail."""
+        """A filter that looks at the client may refuse what the rules accept; one that looks at mail lets some through."""
         for name, filter_ in self._config.filters.items():
             words = {word.text for word in filter_.words}
             if listener.has(name) and words & {"disconnect", "reject"} and words & {"src", "rdns", "auth"}:

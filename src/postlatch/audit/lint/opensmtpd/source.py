@@ -13,7 +13,8 @@ from postlatch.audit.lint.reading import Budget, Line, is_readable_file, read, s
 _DEEPEST: Final = 20
 _MOST_STATEMENTS: Final = 50_000
 _TOKEN: Final = re.compile(
-    r'(?P<skip>[ \t\r]+|\\\n|#[^\n\\]*(?:\\.[^\n\\]*)*)|(?P<newline>\n)|"(?P<quoted>(?:[^"\\\n]|\\.)*)"|(?P<sign>[{}(),=!])|(?P<word>[^\s{}(),=!"#]+)'
+    r"(?P<skip>[ \t\r]+|\\\n|#[^\n\\]*(?:\\(?:.|\n)[^\n\\]*)*)|(?P<newline>\n)|"
+    r'"(?P<quoted>(?:[^"\\\n]|\\.)*)"|(?P<sign>[{}(),=!])|(?P<word>[^\s{}(),=!"#]+)'
 )
 
 
@@ -56,7 +57,7 @@ class Source:
                 raise LintError(f"has more than {_MOST_STATEMENTS} statements", statement.line.file, statement.line.number)
             words = statement.words
             if len(words) >= 3 and words[1] == Word("=") and not words[0].quoted:
-                self._macros[words[0].text] = [word for word in self._replaced(words[2:])]
+                self._macros[words[0].text] = self._replaced(words[2:])
             elif words[0] == Word("include") and len(words) == 2:
                 yield from self._include(words[1].text, statement.line, depth)
             else:

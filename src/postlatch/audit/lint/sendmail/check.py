@@ -84,7 +84,8 @@ class _Judge:
         for entry in self._config.access:
             whole = "@" in entry.key
             if entry.tag == "from" and entry.value.upper() == "RELAY" and (whole or by_domain):
-                because = f"FEATURE(`relay_mail_from') and {shown(entry.line.text, 80)!r} relay for whoever says that this is the sender"
+                said = shown(entry.line.text, 80)
+                because = f"FEATURE(`relay_mail_from') and {said!r} relay for whoever says that this is the sender"
                 return _open("relay-mail-from", because, entry.line)
         return None
 
@@ -183,7 +184,7 @@ def _by_list(line: Line, what: str, where: str = "anywhere") -> Answer:
 _FIXES: Final = {
     "promiscuous-relay": "remove the line, and list who may relay in relay-domains or as Connect:... RELAY in access",
     "relay-local-from": "remove the line; let users log in",
-    "relay-mail-from": "remove the feature and the From: entries with RELAY; let users log in, or name their addresses by Connect:",
+    "relay-mail-from": "remove the feature and the From: entries with RELAY; let users log in, or name addresses by Connect:",
     "relay-based-on-mx": "remove the line, and name the domains in relay-domains or as To:DOMAIN RELAY",
 }
 

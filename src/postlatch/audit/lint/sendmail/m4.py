@@ -26,12 +26,11 @@ class Call(NamedTuple):
 def calls(text: str, file: str, budget: Budget) -> Iterator[Call]:
     """All calls that are not commented out, from the first to the last; those within arguments too."""
     text = _SKIPPED.sub("", text)
-    number, counted, made = 1, 0, 0
-    for found in _CALL.finditer(text):
+    number, counted = 1, 0
+    for made, found in enumerate(_CALL.finditer(text)):
         number += text.count("\n", counted, found.start())
         counted = found.start()
-        made += 1
-        if made > _MOST_CALLS:
+        if made >= _MOST_CALLS:
             raise LintError(f"has more than {_MOST_CALLS} calls", file, number)
         arguments = _arguments(text, found.end(), budget, Line("", file, number))
         yield Call(found[1], arguments, Line(text[found.start() : found.start() + 120].split("\n")[0], file, number))
