@@ -41,8 +41,20 @@ GOOD = {"smtpd.conf": MAIN}
 ALL = 'match from any for any action "out"\n'
 CASES = [
     Case("from any for any", _with(LAST, ALL), "opensmtpd.open-rule", "open", GOOD),
-    Case("from anywhere but one", _with(LAST, 'match from !src 192.0.2.1 for any action "out"\n'), "opensmtpd.open-rule", "open", GOOD),
-    Case("for anything but ours", _with(LAST, 'match from any for ! domain "x.org" action "out"\n'), "opensmtpd.open-rule", "open", GOOD),
+    Case(
+        "from anywhere but one",
+        _with(LAST, 'match from !src 192.0.2.1 for any action "out"\n'),
+        "opensmtpd.open-rule",
+        "open",
+        GOOD,
+    ),
+    Case(
+        "for anything but ours",
+        _with(LAST, 'match from any for ! domain "x.org" action "out"\n'),
+        "opensmtpd.open-rule",
+        "open",
+        GOOD,
+    ),
     Case("every address", _with("203.0.113.0/28", "0.0.0.0/0"), "opensmtpd.open-rule", "open", GOOD),
     Case("every IPv6 address", _with("2001:db8:1::/64", "::/0"), "opensmtpd.open-rule", "open", GOOD),
     Case("a provider's network", _with("203.0.113.0/28", "203.0.0.0/17"), "lint.wide-network", "unknown", GOOD),
@@ -62,29 +74,85 @@ CASES = [
     ),
     Case("by HELO", _with(LAST, 'match from any helo "friend" for any action "out"\n'), "opensmtpd.open-rule", "open", GOOD),
     Case("over TLS", _with(LAST, 'match tls from any for any action "out"\n'), "opensmtpd.open-rule", "open", GOOD),
-    Case("regex for domains", _with('{ "example.com", "*.example.com" }', 'regex ".*" action "out"\n#'), "opensmtpd.open-rule", "open", GOOD),
-    Case("by a tag of an open listener", _with("mx.example.com\nlisten", "mx.example.com tag mx\nlisten") | {
-        "smtpd.conf": MAIN.replace("mx.example.com\nlisten", "mx.example.com tag mx\nlisten").replace(
-            LAST, 'match tag mx from any for any action "out"\n')}, "opensmtpd.open-rule", "open", GOOD),
-    Case("PROXY from everyone", _with("egress tls pki mx.example.com\n", "egress tls pki mx.example.com proxy-v2\n"),
-         "opensmtpd.proxy", "open", GOOD),
-    Case("a table in a database", _with('{ 203.0.113.0/28, "2001:db8:1::/64" }', "db:/etc/mail/t.db"), "opensmtpd.undecided",
-         "unknown", GOOD),
-    Case("old grammar", {"smtpd.conf": "listen on all\naccept from any for any relay\n"}, "opensmtpd.open-rule", "open",
-         {"smtpd.conf": "listen on all\naccept from any for domain x.org deliver to maildir\naccept for any relay\n"}),
-    Case("old grammar by sender", {"smtpd.conf": "listen on all\naccept sender <s> from any for any relay\ntable s { a@b.org }\n"},
-         "opensmtpd.undecided", "unknown", {"smtpd.conf": "listen on all\naccept from local for any relay\n"}),
-    Case("clear passwords", _with("tls-require pki mx.example.com auth", "pki mx.example.com auth"), "opensmtpd.clear-password",
-         "closed", GOOD),
+    Case(
+        "regex for domains",
+        _with('{ "example.com", "*.example.com" }', 'regex ".*" action "out"\n#'),
+        "opensmtpd.open-rule",
+        "open",
+        GOOD,
+    ),
+    Case(
+        "by a tag of an open listener",
+        {
+            "smtpd.conf": MAIN.replace("mx.example.com\nlisten", "mx.example.com tag mx\nlisten").replace(
+                LAST, 'match tag mx from any for any action "out"\n'
+            )
+        },
+        "opensmtpd.open-rule",
+        "open",
+        GOOD,
+    ),
+    Case(
+        "PROXY from everyone",
+        _with("egress tls pki mx.example.com\n", "egress tls pki mx.example.com proxy-v2\n"),
+        "opensmtpd.proxy",
+        "open",
+        GOOD,
+    ),
+    Case(
+        "a table in a database",
+        _with('{ 203.0.113.0/28, "2001:db8:1::/64" }', "db:/etc/mail/t.db"),
+        "opensmtpd.undecided",
+        "unknown",
+        GOOD,
+    ),
+    Case(
+        "old grammar",
+        {"smtpd.conf": "listen on all\naccept from any for any relay\n"},
+        "opensmtpd.open-rule",
+        "open",
+        {"smtpd.conf": "listen on all\naccept from any for domain x.org deliver to maildir\naccept for any relay\n"},
+    ),
+    Case(
+        "old grammar by sender",
+        {"smtpd.conf": "listen on all\naccept sender <s> from any for any relay\ntable s { a@b.org }\n"},
+        "opensmtpd.undecided",
+        "unknown",
+        {"smtpd.conf": "listen on all\naccept from local for any relay\n"},
+    ),
+    Case(
+        "clear passwords",
+        _with("tls-require pki mx.example.com auth", "pki mx.example.com auth"),
+        "opensmtpd.clear-password",
+        "closed",
+        GOOD,
+    ),
     Case("optional logins", _with("auth tag users", "auth-optional tag users"), "opensmtpd.auth-optional", "closed", GOOD),
-    Case("look-alike", _with('domain { "example.com", "*.example.com" }', 'domain regex "example\\\\.com$"'),
-         "opensmtpd.lookalike-domain", "closed", GOOD),
-    Case("names of addresses", _with(LAST, 'match from rdns "mail.example.com" for any action "out"\n'), "opensmtpd.rdns",
-         "closed", GOOD),
-    Case("no verify", _with('action "out" relay', 'action "out" relay host smtp+tls://x tls no-verify'), "opensmtpd.no-verify",
-         "closed", GOOD),
-    Case("order", _with(LAST, LAST + ALL + 'match from any for domain "z.org" action "local"\n'), "opensmtpd.order", "open", GOOD),
-]  # fmt: skip
+    Case(
+        "look-alike",
+        _with('domain { "example.com", "*.example.com" }', 'domain regex "example\\\\.com$"'),
+        "opensmtpd.lookalike-domain",
+        "closed",
+        GOOD,
+    ),
+    Case(
+        "names of addresses",
+        _with(LAST, 'match from rdns "mail.example.com" for any action "out"\n'),
+        "opensmtpd.rdns",
+        "closed",
+        GOOD,
+    ),
+    Case(
+        "no verify",
+        _with('action "out" relay', 'action "out" relay host smtp+tls://x tls no-verify'),
+        "opensmtpd.no-verify",
+        "closed",
+        GOOD,
+    ),
+    Case(
+        "order", _with(LAST, LAST + ALL + 'match from any for domain "z.org" action "local"\n'), "opensmtpd.order", "open", GOOD
+    ),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -153,10 +221,11 @@ def test_a_file_that_includes_itself_ends(tmp_path: Path) -> None:
         lint(written(tmp_path, {"smtpd.conf": 'include "smtpd.conf"\n'}), None)
 
 
-_WORDS = st.sampled_from(
-    ["match", "from", "any", "for", "!", "src", "<t>", "{", "}", ",", "=", '"x"', "regex", "mail-from", "action", "out", "relay", "listen", "on", "egress", "tag", "auth", "tls", "reject", "accept", "\\\n", "table", "file:x", "include", "$m", "domain", "local", "rdns", "helo", "rcpt-to", "filter", "disconnect", "proxy-v2", "#", "sender"]
-    + ["\n", "\n"]
+_TEXT = (
+    'match from any for ! src <t> { } , = "x" regex mail-from action out relay listen on egress tag auth tls reject accept table '
+    "file:x include $m domain local rdns helo rcpt-to filter disconnect proxy-v2 # sender"
 )
+_WORDS = st.sampled_from([*_TEXT.split(), "\\\n", "\n", "\n"])
 
 
 @settings(max_examples=150, deadline=None)

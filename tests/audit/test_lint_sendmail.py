@@ -79,7 +79,16 @@ CASES = [
     Case("unqualified", _feature("accept_unqualified_senders"), "sendmail.accept-unqualified-senders", "closed", GOOD),
     Case("M=u", _mc("Port=smtp'", "Port=smtp, M=u'"), "sendmail.unqualified", "closed", GOOD),
     Case("no login asked", _mc(", M=Ea", ", M=E"), "sendmail.submission-without-login", "closed", GOOD),
-    Case("anonymous", _mc("DIGEST-MD5 PLAIN", "ANONYMOUS PLAIN"), "sendmail.anonymous", "closed", GOOD),
+    Case(
+        "anonymous",
+        _mc(
+            "DIGEST-MD5 PLAIN')dnl\ndefine(`confAUTH_OPTIONS', `A p y')",
+            "ANONYMOUS PLAIN')dnl\ndefine(`confAUTH_OPTIONS', `A p')",
+        ),
+        "sendmail.anonymous",
+        "unknown",
+        _mc("DIGEST-MD5 PLAIN", "ANONYMOUS PLAIN"),
+    ),
     Case("clear passwords", _mc("`A p y'", "`A y'"), "sendmail.clear-password", "closed", GOOD),
     Case("privacy", _mc("goaway,restrictqrun", "authwarnings"), "sendmail.privacy", "closed", GOOD),
     Case(

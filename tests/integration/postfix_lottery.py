@@ -13,6 +13,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_address
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +40,15 @@ _KEYS = {
     "client": ("127.0.0.1", "127.0.0.2", "127.0", "127.9.0", "127", "localhost", "unknown", "10.0.0.1"),
     "helo": ("printer", "mail.corp.example", "corp.example", ".corp.example", "example", "stranger.example"),
     "sender": ("boss@corp.example", "corp.example", ".corp.example", "boss@", "<>", "example", "stranger.example", "localhost"),
-    "recipient": ("abuse@", "test", "elsewhere.example", "abuse@elsewhere.test", "partner.test", "postmaster@", ".elsewhere.example"),
+    "recipient": (
+        "abuse@",
+        "test",
+        "elsewhere.example",
+        "abuse@elsewhere.test",
+        "partner.test",
+        "postmaster@",
+        ".elsewhere.example",
+    ),
 }
 _PATTERNS = {
     "client": ("/^127\\.0\\.0\\.2$/", "/^127/", "/localhost/", "/./", "!/^127\\.0/", "/^unknown$/"),
@@ -47,7 +56,16 @@ _PATTERNS = {
     "sender": ("/^boss@/", "/corp\\.example/", "/@corp\\.example$/", "/^<>$/", "/./", "!/corp/", "/^boss\\+/"),
     "recipient": ("/^abuse@/", "/\\.test$/", "/@elsewhere\\.example$/", "/./", "!/elsewhere/", "/^someone@(sub\\.)?elsewhere/"),
 }
-_NETWORKS = ("127.0.0.1", "127.0.0.0/30", "127.9.0.0/16", "127.0.0.2/32", "10.0.0.0/8", "0.0.0.0/0", "!127.0.0.2/32", "127.0.0.0/8")
+_NETWORKS = (
+    "127.0.0.1",
+    "127.0.0.0/30",
+    "127.9.0.0/16",
+    "127.0.0.2/32",
+    "10.0.0.0/8",
+    "0.0.0.0/0",
+    "!127.0.0.2/32",
+    "127.0.0.0/8",
+)
 
 
 class Lot(NamedTuple):
@@ -100,9 +118,14 @@ class _Maker:
     def restrictions(self, stage: str) -> str:
         """A list for one stage: mostly what people write, now and then what they should not."""
         rng = self.random
-        words = [self.word(stage) for _ in range(rng.choice((0, 0, 1, 2, 3) if stage in {"client", "helo", "sender"} else (1, 2, 3, 4)))]
+        words = [
+            self.word(stage)
+            for _ in range(rng.choice((0, 0, 1, 2, 3) if stage in {"client", "helo", "sender"} else (1, 2, 3, 4)))
+        ]
         if stage in {"relay", "recipient"} and rng.random() < 0.75:
-            guard = rng.choice(("reject_unauth_destination", "defer_unauth_destination", "reject", "check_relay_domains", "defer"))
+            guard = rng.choice(
+                ("reject_unauth_destination", "defer_unauth_destination", "reject", "check_relay_domains", "defer")
+            )
             words.insert(rng.randint(0, len(words)), guard)
         return ", ".join(words)
 
@@ -131,17 +154,25 @@ class _Maker:
             "mynetworks": " ".join(self.some(_NETWORKS)) if rng.random() < 0.6 else "127.0.0.1/32",
             "mydestination": "corp.example, localhost",
             "smtpd_restriction_classes": "trusted, closed",
-            "trusted": rng.choice(("permit", "permit_mynetworks", "check_sender_access inline:{ boss@=OK }", "permit_inet_interfaces")),
+            "trusted": rng.choice(
+                ("permit", "permit_mynetworks", "check_sender_access inline:{ boss@=OK }", "permit_inet_interfaces")
+            ),
             "closed": rng.choice(("reject", "reject_unauth_destination", "permit_mynetworks, reject", "warn_if_reject reject")),
-            "relay_domains": rng.choice(("", "partner.test", "test", ".test", "static:all", "regexp:{{/^elsewhere/ x}}", "inline:{test=1}")),
+            "relay_domains": rng.choice(
+                ("", "partner.test", "test", ".test", "static:all", "regexp:{{/^elsewhere/ x}}", "inline:{test=1}")
+            ),
         }
         for stage in ("client", "helo", "sender", "relay", "recipient"):
             if rng.random() < (0.75 if stage in {"relay", "recipient"} else 0.4):
                 values[f"smtpd_{stage}_restrictions"] = self.restrictions(stage)
         if rng.random() < 0.15:
-            values["smtpd_data_restrictions"] = rng.choice(("reject_unauth_pipelining", "check_sender_access inline:{boss@=REJECT}", "permit"))
+            values["smtpd_data_restrictions"] = rng.choice(
+                ("reject_unauth_pipelining", "check_sender_access inline:{boss@=REJECT}", "permit")
+            )
         if rng.random() < 0.1:
-            values["smtpd_end_of_data_restrictions"] = rng.choice(("permit", "check_recipient_access static:REJECT", "static:OK"))
+            values["smtpd_end_of_data_restrictions"] = rng.choice(
+                ("permit", "check_recipient_access static:REJECT", "static:OK")
+            )
         for name, odds in (("smtpd_helo_required", 0.4), ("smtpd_relay_before_recipient_restrictions", 0.5)):
             if rng.random() < odds:
                 values[name] = rng.choice(("yes", "no"))
@@ -207,15 +238,21 @@ class Lottery:
         service = f"127.0.0.1:{port}"
         smtpd = next(found for found in configuration.smtpd if found.service.name == service)
         if not smtpd.starts():  # master does not try again for a minute
-            life = _try(client, port, None, "", [], None, patience=1.5) if client == CLIENTS[0] else ""
+            life = _greets(client, port) if client == CLIENTS[0] else ""
             return Outcome(lot.seed, client, service, life, "does not start", not life, decided=True)
         passages = list(configuration.passages(ip_address(client), asked=True))
         passage = next((found for found in passages if found.service.service.name == service), None)
         if passage is not None and not passage.way.assumed:
-            life = _try(client, port, passage.way.helo, passage.way.sender, [passage.way.recipient], passage)
+            life = _follow(client, port, passage)
         else:
             life = _try_all(client, port)
-        lint = "closed" if passage is None else "unknown" if passage.way.assumed else f"open {passage.way.sender} {passage.way.helo}"
+        lint = (
+            "closed"
+            if passage is None
+            else "unknown"
+            if passage.way.assumed
+            else f"open {passage.way.sender} {passage.way.helo}"
+        )
         decided = passage is None or not passage.way.assumed
         return Outcome(lot.seed, client, service, life, lint, not decided or bool(life) == (passage is not None), decided)
 
@@ -237,7 +274,7 @@ def _service(port: int, options: dict[str, str], directory: Path) -> str:
 class _Session:
     """SMTP by hand: what is sent is exactly what a case needs."""
 
-    def __init__(self, client: str, port: int, patience: float) -> None:
+    def __init__(self, client: str, port: int, patience: float = 20) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), patience, source_address=(client, 0))
         self._file = self._socket.makefile("rb")
         try:
@@ -266,45 +303,54 @@ class _Session:
 
 
 def _try_all(client: str, port: int) -> str:
+    """The first of all combinations that gets through, or nothing."""
     for helo in HELOS:
-        for sender in SENDERS:
-            if found := _try(client, port, helo, sender, list(_FOREIGN), None):
+        with _Session(client, port) as session:
+            if not session.greeting.startswith("220"):
+                return ""
+            if helo is not None and not session.say(f"EHLO {helo}")[0].startswith("250"):
+                continue
+            if found := _try_senders(session, helo):
                 return found
     return ""
 
 
-def _try(
-    client: str,
-    port: int,
-    helo: str | None,
-    sender: str | None,
-    recipients: list[str],
-    passage: Passage | None,
-    patience: float = 20,
-) -> str:
-    """What got through, or nothing."""
-    with _Session(client, port, patience) as session:
-        if not session.greeting.startswith("220"):
-            return ""
-        if not recipients:
-            return session.greeting
-        if passage is not None and passage.by and not _claim(session, passage):
-            return ""
-        if helo is not None and not session.say(f"EHLO {helo}")[0].startswith("250"):
-            return ""
-        for recipient in recipients:
-            sender = "someone@stranger.example" if sender is None else sender
-            replies = session.say(f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>")
-            if replies[1].startswith("250") and _delivered(session):
-                return f"HELO {helo} MAIL {sender or '<>'} RCPT {recipient}"
-            session.say("RSET")
+def _try_senders(session: _Session, helo: str | None) -> str:
+    pairs = list(product(SENDERS, _FOREIGN))
+    lines = [line for sender, recipient in pairs for line in (f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "RSET")]
+    # Pipelining is for those who said EHLO.
+    replies = session.say(*lines) if helo else [session.say(line)[0] for line in lines]
+    for (sender, recipient), reply in zip(pairs, replies[1::3], strict=True):
+        if reply.startswith("250") and _passes(session, sender, recipient):
+            return f"HELO {helo} MAIL {sender or '<>'} RCPT {recipient}"
     return ""
 
 
-def _delivered(session: _Session) -> bool:
-    if not session.say("DATA")[0].startswith("354"):
+def _passes(session: _Session, sender: str, recipient: str) -> bool:
+    """Whether a message is taken, to its end."""
+    replies = [session.say(line)[0] for line in (f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA")]
+    if not replies[1].startswith("250") or not replies[2].startswith("354"):
+        session.say("RSET")
         return False
     return session.say("Subject: lottery\r\n\r\nhello\r\n.")[0].startswith("250")
+
+
+def _follow(client: str, port: int, passage: Passage) -> str:
+    """Does what the linter says would get through."""
+    way = passage.way
+    with _Session(client, port) as session:
+        if passage.by and not _claim(session, passage):
+            return ""
+        if way.helo is not None and not session.say(f"EHLO {way.helo}")[0].startswith("250"):
+            return ""
+        sender = SENDERS[0] if way.sender is None else way.sender
+        return f"HELO {way.helo} MAIL {sender or '<>'} RCPT {way.recipient}" if _passes(session, sender, way.recipient) else ""
+
+
+def _greets(client: str, port: int) -> str:
+    """The greeting within a moment, or nothing."""
+    with _Session(client, port, 1.5) as session:
+        return session.greeting
 
 
 def _claim(session: _Session, passage: Passage) -> bool:

@@ -92,7 +92,10 @@ def test_queue_show_tells_envelope_header_and_history(shared: Office) -> None:
     assert [row["event"] for row in message["history"]][:1] == ["message.accepted"]
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["beside a running relay", "without one"])
+@pytest.mark.parametrize(
+    "running",
+    [pytest.param(True, id="beside a running relay"), pytest.param(False, id="without one", marks=pytest.mark.soak)],
+)
 def test_queue_actions_do_what_they_say_and_are_journalled(office: Office, running: bool) -> None:
     relay = office.relay
     if not running:
@@ -201,7 +204,10 @@ def tampered(database: Path, sql: str) -> None:
     "sql",
     [
         "UPDATE journal_batches SET first_at = first_at - 60, last_at = last_at - 60 WHERE batch = 3",
-        "UPDATE journal_batches SET payload = (SELECT payload FROM journal_batches WHERE batch = 2) WHERE batch = 3",
+        pytest.param(
+            "UPDATE journal_batches SET payload = (SELECT payload FROM journal_batches WHERE batch = 2) WHERE batch = 3",
+            marks=pytest.mark.soak,
+        ),
         pytest.param("UPDATE journal_batches SET hash = zeroblob(32) WHERE batch = 3", marks=pytest.mark.soak),
         pytest.param("DELETE FROM journal_batches WHERE batch = 3", marks=pytest.mark.soak),
         "DELETE FROM journal_batches WHERE batch = 1",

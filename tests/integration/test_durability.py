@@ -88,6 +88,7 @@ def test_kills_under_load_in_delivery_and_while_starting_lose_nothing(tmp_path: 
     assert figures["slowest_restart_seconds"] < 30
 
 
+@pytest.mark.soak
 def test_a_relay_that_is_killed_alone_is_started_again_and_loses_nothing(relay: RunningRelay) -> None:
     with Trickle(relay.port("mx")) as load:
         for _ in range(3):
@@ -138,6 +139,7 @@ def test_children_end_with_their_supervisor_and_the_next_start_serves(relay: Run
     wait_until(lambda: holds(relay, BOB, "before") and holds(relay, BOB, "after"), 10, "both deliveries")
 
 
+@pytest.mark.soak
 def test_no_second_relay_starts_while_an_orphan_finishes_its_message(relay: RunningRelay) -> None:
     """The supervisor is gone; the relay goes on until the message that is on its way has been answered."""
     orphan = relay.children()["relay"]
@@ -304,6 +306,7 @@ def test_a_backup_under_load_restores_into_an_empty_directory_with_the_queue_hel
         eventually(lambda: holds(restored, CAROL, "waiting") and holds(restored, CAROL, "large"), "what was released")
 
 
+@pytest.mark.soak
 def test_a_backup_that_is_damaged_or_none_restores_nothing(relay: RunningRelay, tmp_path: Path) -> None:
     backup = tmp_path / "backup.tar"
     with client(relay.port("mx")) as session:

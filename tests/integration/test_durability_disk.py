@@ -230,6 +230,7 @@ def test_a_body_that_was_changed_on_the_disk_is_held_and_told(relay: RunningRela
     wait_until(lambda: holds(relay, BOB, "other"), 10, "other mail")
 
 
+@pytest.mark.soak
 def test_damage_that_no_start_sees_is_found_in_the_background_and_told(relay: RunningRelay) -> None:
     relay.stop()
     database = relay.data / "postlatch.db"

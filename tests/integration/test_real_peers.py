@@ -149,7 +149,7 @@ def _has_one(dovecot: Dovecot, user: str) -> bool:
     return len(dovecot.mailbox(user)) == 1
 
 
-@pytest.mark.parametrize("by", ["tcp", "unix"])
+@pytest.mark.parametrize("by", [pytest.param("tcp", marks=pytest.mark.soak), "unix"])
 def test_dovecot_takes_mail_by_lmtp_and_its_refusals_are_known_by_call_out(tmp_path: Path, by: str) -> None:
     program("dovecot")
     with Dovecot(tmp_path / "dovecot", ["alice@example.com", "bob@example.com"]) as dovecot:

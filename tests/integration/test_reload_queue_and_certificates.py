@@ -80,6 +80,7 @@ def test_queued_mail_of_a_revoked_right_is_held(relay: RunningRelay) -> None:
         assert sink.subjects == []
 
 
+@pytest.mark.soak
 def test_queued_mail_of_a_suspended_account_is_held_and_goes_when_it_is_restored(relay: RunningRelay) -> None:
     relay.add_account()
     with contextlib.closing(logged_in(relay.port("submission"), ACCOUNT, PASSWORD)) as session:
@@ -96,6 +97,7 @@ def test_queued_mail_of_a_suspended_account_is_held_and_goes_when_it_is_restored
         wait_until(lambda: sink.subjects == ["mine"], 15, "the released mail")
 
 
+@pytest.mark.soak
 def test_mail_for_a_domain_that_is_no_longer_ours_is_held_and_no_mx_is_asked(tmp_path: Path) -> None:
     late = '[domains."late.example"]\ndeliver = "lmtp://127.0.0.1:1"\nrecipients = ["carol"]\n'
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dns:

@@ -212,6 +212,7 @@ def test_only_senders_who_are_entitled_to_their_from_are_signed_for(site: Site) 
     assert b"DKIM-Signature" not in b"".join(site.arrived(token).body for token in ("stranger", "partner", "anybody"))
 
 
+@pytest.mark.soak
 def test_a_rotation_under_load_leaves_no_message_unsigned(site: Site) -> None:
     old = with_keys(site)
     stop = threading.Event()
@@ -253,6 +254,7 @@ def test_a_rotation_under_load_leaves_no_message_unsigned(site: Site) -> None:
     assert not told(site.relay, "without our signature")
 
 
+@pytest.mark.soak
 def test_a_lost_key_holds_mail_up_is_told_and_mail_goes_when_it_is_back(site: Site) -> None:
     with_keys(site)
     folder = site.relay.data / "dkim"

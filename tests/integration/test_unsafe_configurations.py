@@ -241,7 +241,9 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage", [pytest.param(one, marks=() if one in {_cut, _version} else pytest.mark.soak) for one in DAMAGE]
+)
 def test_a_store_that_cannot_open_is_never_replaced_by_a_fresh_one(damage: Any, folder: Path) -> None:
     text, ports = with_ports(SAFE)
     config, database = folder / "postlatch.toml", folder / "data" / "postlatch.db"

@@ -45,7 +45,7 @@ steps = st.lists(
 bursts = st.lists(st.tuples(st.sampled_from([0.0, 1 / 7200, 1 / 900, 1 / 100]), st.integers(1, 3)), min_size=80, max_size=260)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(limits.filter(lambda limit: limit.seconds >= HOUR), st.one_of(steps, bursts))
 def test_no_hour_or_day_holds_more_than_the_amount_wherever_it_starts(limit: Limit, run: list[tuple[float, int]]) -> None:
     window = Window(limit)
@@ -58,7 +58,7 @@ def test_no_hour_or_day_holds_more_than_the_amount_wherever_it_starts(limit: Lim
             assert sum(c for t, c in admitted if t > now - limit.seconds) <= limit.amount
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(limits.filter(lambda limit: limit.seconds <= 60), steps)
 def test_no_second_or_minute_holds_twice_the_amount(limit: Limit, run: list[tuple[float, int]]) -> None:
     bucket = Gcra(limit)
@@ -75,7 +75,7 @@ def test_no_second_or_minute_holds_twice_the_amount(limit: Limit, run: list[tupl
         assert sum(c for _, c in admitted) <= earned + 1e-3
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(limits, st.one_of(steps, bursts), st.floats(0.001, 0.999))
 def test_what_is_refused_until_a_time_is_refused_before_it_and_fits_at_it(
     limit: Limit, run: list[tuple[float, int]], share_before: float
@@ -101,7 +101,7 @@ def test_what_is_refused_until_a_time_is_refused_before_it_and_fits_at_it(
         now = retry_at
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(limits, steps, steps, st.floats(-3, 3, allow_subnormal=False))
 def test_a_jump_of_the_clock_admits_at_most_twice_the_amount_and_ends_within_a_window(
     limit: Limit, before: list[tuple[float, int]], after: list[tuple[float, int]], jump: float
@@ -122,7 +122,7 @@ def test_a_jump_of_the_clock_admits_at_most_twice_the_amount_and_ends_within_a_w
     assert state.retry_at(real + offset + limit.seconds + 1e-6, limit.amount) == 0.0
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(limits, st.one_of(steps, bursts), steps, limits)
 def test_a_state_that_was_dumped_and_restored_goes_on_exactly(
     limit: Limit, before: list[tuple[float, int]], after: list[tuple[float, int]], other: Limit
@@ -145,7 +145,7 @@ def test_a_state_that_was_dumped_and_restored_goes_on_exactly(
     assert first.idle(now) == second.idle(now)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(st.integers(1, EXACT), steps)
 def test_a_short_log_decides_exactly_as_counting_every_event_does(amount: int, run: list[tuple[float, int]]) -> None:
     window = Window(Limit(amount, HOUR, ""))

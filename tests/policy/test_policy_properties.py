@@ -119,7 +119,7 @@ facts = st.builds(
 
 
 @given(facts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_a_client_without_a_right_or_a_login_never_sends_to_a_foreign_domain(case: RecipientFacts) -> None:
     verdict = decide_recipient(case)
     if not isinstance(verdict, AcceptRecipient) or verdict.destination is not Destination.FOREIGN:
@@ -139,7 +139,7 @@ def test_a_client_without_a_right_or_a_login_never_sends_to_a_foreign_domain(cas
 
 
 @given(facts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_without_rights_and_logins_nothing_foreign_is_ever_accepted(case: RecipientFacts) -> None:
     verdict = decide_recipient(replace(case, snapshot=replace(case.snapshot, rights=(), accounts={})))
     if isinstance(verdict, AcceptRecipient):
@@ -149,7 +149,7 @@ def test_without_rights_and_logins_nothing_foreign_is_ever_accepted(case: Recipi
 
 
 @given(facts, st.sampled_from([None, "pass", "fail", "none"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_rules_and_the_second_opinion_agree_in_both_directions(case: RecipientFacts, spf: str | None) -> None:
     snap = case.snapshot
     party = expect.Party(case.listener, case.client.address, case.account, case.sender, case.tls, case.identity, spf, helo="")
@@ -168,7 +168,7 @@ def test_the_rules_and_the_second_opinion_agree_in_both_directions(case: Recipie
 
 
 @given(snapshots(), recipients)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_an_expansion_ends_in_mailboxes_of_ours_each_once(snap: Snapshot, recipient: Address) -> None:
     mailboxes = expand(snap, recipient)
     if snap.classify(recipient.domain) is Destination.LOCAL:
@@ -183,7 +183,7 @@ def test_the_real_decisions_are_proved_closed_for_any_policy(snap: Snapshot) -> 
 
 
 @given(facts)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_is_accepted_does_not_depend_on_the_spelling_of_the_client(case: RecipientFacts) -> None:
     plain = replace(case, client=Client(unmapped(case.client.address), 1))
     one, other = decide_recipient(case), decide_recipient(plain)

@@ -96,7 +96,7 @@ def groups(draw: st.DataObject, peer: SessionPeer, answers: Sequence[str]) -> li
 
 
 @given(draw=st.data(), answers=st.lists(st.sampled_from(ANSWERS), max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=105, deadline=None)
 def test_what_the_server_says_and_tells_does_not_depend_on_how_the_octets_are_cut(
     draw: st.DataObject, answers: list[str]
 ) -> None:
@@ -123,7 +123,7 @@ def hostile() -> st.SearchStrategy[bytes]:
 
 
 @given(draw=st.data(), data=hostile(), answers=st.lists(st.sampled_from(ANSWERS), max_size=30), greeted=st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=140, deadline=None)
 def test_no_octets_raise_or_are_echoed_and_every_transaction_ends_once(
     draw: st.DataObject, data: bytes, answers: list[str], greeted: bool
 ) -> None:

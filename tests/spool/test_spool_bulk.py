@@ -37,7 +37,7 @@ def sql(office: RunningRelay, statement: str) -> list[Any]:
         return connection.execute(statement).fetchall()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_action_meets_every_match_once_and_no_other_row(office: RunningRelay) -> None:
     answer = office.json("queue", "hold", "--sender", "a3@b.example")
     assert len(answer["changed"]) == LENGTH // 10
@@ -60,7 +60,7 @@ def test_an_action_goes_on_behind_an_id(office: RunningRelay) -> None:
     assert {row["priority"] for row in answer["changed"]} == {"normal"}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_very_many_are_counted_and_not_all_listed(tmp_path: Path) -> None:
     office = RunningRelay(tmp_path, BASE)
     office.data.mkdir(mode=0o700)

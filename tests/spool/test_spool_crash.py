@@ -32,7 +32,7 @@ def run_until_killed(folder: Path, start: float, seconds: float) -> list[tuple[s
     return [(word, parse_id(name)) for word, name in (line.split() for line in lines)]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_nothing_acknowledged_is_lost_over_twenty_kills(tmp_path: Path) -> None:
     said: Counter[tuple[str, int]] = Counter()
     chance = random.Random(7)

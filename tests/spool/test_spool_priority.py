@@ -113,6 +113,7 @@ def test_a_batch_is_full_while_anything_waits_and_each_class_has_its_share(limit
         assert min(there, int(limit * share)) <= got <= there
 
 
+@pytest.mark.soak
 @given(limits=st.lists(st.integers(1, 9), min_size=200, max_size=300))
 def test_small_batches_keep_the_shares_too(limits: list[int]) -> None:
     shares, total = Shares(), [0, 0, 0]

@@ -64,6 +64,7 @@ def test_of_a_healthy_database_everything_is_saved_and_held(tmp_path: Path) -> N
     scenario()
 
 
+@pytest.mark.soak
 def test_wherever_a_page_is_damaged_nothing_invented_comes_out_and_most_is_saved(tmp_path: Path) -> None:
     @in_loop
     async def scenario() -> None:

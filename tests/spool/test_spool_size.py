@@ -249,6 +249,7 @@ def test_old_messages_are_forgotten_in_steps_that_count_recipients(relay: Relay)
     scenario()
 
 
+@pytest.mark.soak
 def test_a_claim_of_messages_with_a_thousand_recipients_stays_small(relay: Relay) -> None:
     @in_loop
     async def scenario() -> None:

@@ -170,6 +170,7 @@ def test_the_whole_file_is_checked_in_the_background(path: Path) -> None:
     assert check_whole(path.with_name("absent.db"))
 
 
+@pytest.mark.soak
 def test_the_file_shrinks_after_a_flood_but_keeps_room_for_the_next_mail(path: Path) -> None:
     with closing(open_database(path, create=True)) as connection:
         connection.execute("BEGIN")

@@ -8,7 +8,7 @@ from typing import Final
 
 from postlatch.audit.lint.reading import Budget, Line, shown
 from postlatch.audit.lint.sendmail.config import Config, Entry, load
-from postlatch.audit.lint.sendmail.faults import faults
+from postlatch.audit.lint.sendmail.faults import auth_flags, faults
 from postlatch.audit.lint.survey import CLOSED, Answer, Network, judged, networks_of
 from postlatch.audit.values import Finding, LintResult, Severity, Verdict
 
@@ -74,7 +74,17 @@ class _Judge:
         if feature := features.get("relay_local_from"):
             because = "FEATURE(`relay_local_from') relays for whoever says that the sender is local"
             return _open("relay-local-from", because, feature.line)
-        return self._by_sender() or self._by_recipient() or self._by_mx()
+        return self._by_sender() or self._by_recipient() or self._by_mx() or self._by_anonymous_login()
+
+    def _by_anonymous_login(self) -> Answer | None:
+        trusted = self._config.trusted_mechanisms
+        if (
+            trusted is None
+            or "ANONYMOUS" not in {name.upper() for name in trusted.arguments}
+            or "y" in auth_flags(self._config)
+        ):
+            return None
+        return Answer(Verdict.UNKNOWN, "it decides whether the SASL library offers ANONYMOUS")
 
     def _by_sender(self) -> Answer | None:
         feature = self._config.features.get("relay_mail_from")

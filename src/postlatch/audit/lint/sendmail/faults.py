@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from postlatch.audit.lint.reading import Line, shown
-from postlatch.audit.lint.sendmail.config import Config
+from postlatch.audit.lint.sendmail.config import Config, Feature
 from postlatch.audit.values import Finding, Severity
 
 _FEATURES: Final = {
@@ -90,22 +90,23 @@ def _daemons(config: Config) -> Iterator[Finding]:
             )
 
 
+def auth_flags(config: Config) -> set[str]:
+    """The letters of AuthOptions."""
+    options = _auth_options(config)
+    return set("" if options is None or not options.arguments else options.arguments[0])
+
+
+def _auth_options(config: Config) -> Feature | None:
+    return config.options.get("confAUTH_OPTIONS") or config.options.get("confAuthOptions")
+
+
 def _logins(config: Config) -> Iterator[Finding]:
     mechanisms = config.trusted_mechanisms
     if mechanisms is None:
         return
     names = {name.upper() for name in mechanisms.arguments}
-    if "ANONYMOUS" in names:
-        yield _at(
-            mechanisms.line,
-            "sendmail.anonymous",
-            Severity.CRITICAL,
-            "TRUST_AUTH_MECH has ANONYMOUS: who logs in as nobody may relay",
-            "anybody can send mail to anybody through this server",
-            "remove ANONYMOUS",
-        )
-    options = config.options.get("confAUTH_OPTIONS") or config.options.get("confAuthOptions")
-    flags = set("" if options is None or not options.arguments else options.arguments[0])
+    options = _auth_options(config)
+    flags = auth_flags(config)
     if names & {"PLAIN", "LOGIN"} and "p" not in flags:
         yield _at(
             mechanisms.line if options is None else options.line,
@@ -114,6 +115,15 @@ def _logins(config: Config) -> Iterator[Finding]:
             "PLAIN and LOGIN are taken without TLS",
             "passwords cross the network in clear, and who reads them can send as their owners",
             "define(`confAUTH_OPTIONS', `A p y')",
+        )
+    if "ANONYMOUS" in names and "y" not in flags:
+        yield _at(
+            mechanisms.line,
+            "sendmail.anonymous",
+            Severity.HIGH,
+            "TRUST_AUTH_MECH has ANONYMOUS: who logs in as nobody may relay",
+            "anybody can send mail to anybody through this server, if its SASL library offers ANONYMOUS",
+            "remove ANONYMOUS, and define(`confAUTH_OPTIONS', `A p y')",
         )
     if "y" not in flags:
         yield _at(
