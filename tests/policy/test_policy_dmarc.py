@@ -63,6 +63,14 @@ def test_without_enforcement_nothing_is_done() -> None:
     assert decide_disposition(rules, fails("bank.example"), ip_address(STRANGER), NOW).disposition == "none"
 
 
+def test_an_override_for_a_network_does_not_count_for_the_address_of_a_proxy() -> None:
+    client = next(iter(ip_network(OFFICE).hosts()))
+    assert decide_disposition(RULES, fails("partner.example"), client, NOW).disposition == "none"
+    behind = fails("partner.example")._replace(identity=False)
+    assert decide_disposition(RULES, behind, client, NOW).disposition == "reject"
+    assert decide_disposition(RULES, fails("soft.example")._replace(identity=False), client, NOW).disposition == "quarantine"
+
+
 def facts(listener: str, found: DmarcFacts | None, snap: Snapshot = SNAP) -> MessageFacts:
     sender = addr("ceo@bank.example")
     return MessageFacts(snap, listener, Client(ip_address(STRANGER), 4000), NOW, None, sender, (sender,), 1, 1, 1000, found)

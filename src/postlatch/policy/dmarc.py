@@ -47,12 +47,14 @@ class DmarcFacts(NamedTuple):
     """What was found out about the author. ``result`` and ``asked`` (a disposition) as in RFC 9989.
 
     ``sealer`` is the newest ARC sealer, if its chain is whole and it says that DMARC passed when the message reached it.
+    ``identity`` is False where the client's address is a proxy's: no override for a network counts then.
     """
 
     result: str
     asked: str
     from_domain: str
     sealer: str = ""
+    identity: bool = True
 
 
 class Decision(NamedTuple):
@@ -74,12 +76,12 @@ def decide_disposition(rules: DmarcRules, facts: DmarcFacts, client: IPAddress, 
     if facts.sealer and now < rules.sealers.get(facts.sealer, 0.0):
         return Decision(NONE, f"{because}; the trusted sealer {facts.sealer} saw it pass", forwarded=True)
     for override in rules.overrides:
-        if _covers(override, facts.from_domain, client, now) and _SEVERITY[override.disposition] < _SEVERITY[asked]:
+        if _covers(override, facts, client, now) and _SEVERITY[override.disposition] < _SEVERITY[asked]:
             return Decision(override.disposition, f"{because}; the override {override.name} of {override.owner} says otherwise")
     return Decision(asked, because)
 
 
-def _covers(override: Override, domain: str, client: IPAddress, now: float) -> bool:
-    if now >= override.expires or domain not in override.domains:
+def _covers(override: Override, facts: DmarcFacts, client: IPAddress, now: float) -> bool:
+    if now >= override.expires or facts.from_domain not in override.domains:
         return False
-    return not override.networks or any(client in network for network in override.networks)
+    return not override.networks or (facts.identity and any(client in network for network in override.networks))

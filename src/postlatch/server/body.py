@@ -132,7 +132,7 @@ class BodyHandler:
         senders.count(services.count, found)
         origin, now = transaction.origin, services.clock.now()
         transaction.found = found
-        transaction.dmarc = facts = senders.dmarc_facts(found, header)
+        transaction.dmarc = facts = senders.dmarc_facts(found, header, identity=self._connection.identity)
         decision = decide_disposition(services.snapshot.dmarc, facts, origin.client.address, now)
         transaction.why = decision.why
         if services.noted is not None:

@@ -40,16 +40,16 @@ def author_domain(header: HeaderFacts) -> str:
     return next(iter(domains)) if len(domains) == 1 else ""
 
 
-def dmarc_facts(found: Authentication, header: HeaderFacts) -> DmarcFacts:
-    """For the policy.
+def dmarc_facts(found: Authentication, header: HeaderFacts, *, identity: bool = True) -> DmarcFacts:
+    """For the policy. ``identity``: the client's address is its own.
 
     A From field that shows an author, but none who could be asked (it cannot be read, or names several domains), is how
     forgers get around DMARC: it is asked to be quarantined (RFC 7489 section 6.6.1 leaves it to the receiver).
     """
     domain = author_domain(header)
     if not domain and header.from_count == 1:
-        return DmarcFacts(Result.PERMERROR.value, QUARANTINE, "an author who cannot be told")
-    return DmarcFacts(found.dmarc.result.value, found.dmarc.disposition.value, domain, _sealer(found))
+        return DmarcFacts(Result.PERMERROR.value, QUARANTINE, "an author who cannot be told", identity=identity)
+    return DmarcFacts(found.dmarc.result.value, found.dmarc.disposition.value, domain, _sealer(found), identity)
 
 
 def _sealer(found: Authentication) -> str:
