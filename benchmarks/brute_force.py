@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,8 +123,10 @@ def _attempt(address: str, login: str, password: str) -> str:
         client.close()
 
 
+@cache
 def context() -> ssl.SSLContext:
-    """The relay's certificate is its own."""
+    """The relay's certificate is its own. One for all: to make one reads the authorities of the system, which takes longer
+    than a login."""
     found = ssl.create_default_context()
     found.check_hostname, found.verify_mode = False, ssl.CERT_NONE
     return found

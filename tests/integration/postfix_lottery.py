@@ -1,7 +1,7 @@
 """Random configurations of Postfix, started for real and asked: who gets through, in life and by the linter?
 
-Used by ``test_lint_life.py`` and ``benchmarks/lint_life.py``. Every configuration is a function of its seed. All services of it listen
-on ports of their own, so that a reload brings new processes and nothing of the one before is left.
+Used by ``test_lint_life.py`` and ``benchmarks/lint_life.py``. Every configuration is a function of its seed. All its services
+listen on ports of their own, so that a reload brings new processes and nothing of the one before is left.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from postlatch.audit.lint.postfix.configuration import Configuration, Passage
 from postlatch.testing.peers.ports import free_port, listens, wait_until
@@ -135,10 +135,12 @@ class _Maker:
         kind = rng.choice(("client", "helo", "sender", "recipient"))
         checks = (f"check_{kind}_access {self.table(kind)}",)
         plain = (
-            "permit_mynetworks", "permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination", "permit_auth_destination",
+            "permit_mynetworks", "permit_mynetworks", "permit_sasl_authenticated", "reject_unauth_destination",
+            "permit_auth_destination",
             "reject_non_fqdn_sender", "reject_non_fqdn_helo_hostname", "reject_invalid_helo_hostname", "permit_inet_interfaces",
             "trusted", "closed", "permit", "reject", "defer_if_permit", "defer_if_reject", "reject_unauth_pipelining",
-            "permit_naked_ip_address", "reject_unlisted_recipient", "reject_unknown_client_hostname", "permit_tls_all_clientcerts",
+            "permit_naked_ip_address", "reject_unlisted_recipient", "reject_unknown_client_hostname",
+            "permit_tls_all_clientcerts",
             "reject_unauthenticated_sender_login_mismatch", "reject_plaintext_session",
         )  # fmt: skip
         word = rng.choice(checks * 9 + plain)
@@ -245,7 +247,7 @@ class Lottery:
         if passage is not None and not passage.way.assumed:
             life = _follow(client, port, passage)
         else:
-            life = _try_all(client, port)
+            life = _try_all(client, port, _worth(lot))
         lint = (
             "closed"
             if passage is None
@@ -258,7 +260,8 @@ class Lottery:
 
 
 _FIXED = {
-    "default_transport": "discard:", "relay_transport": "discard:", "local_transport": "discard:", "smtpd_hard_error_limit": "10000",
+    "default_transport": "discard:", "relay_transport": "discard:", "local_transport": "discard:",
+    "smtpd_hard_error_limit": "10000",
     "smtpd_soft_error_limit": "10000", "smtpd_error_sleep_time": "0", "smtpd_junk_command_limit": "10000",
     "smtpd_peername_lookup": "yes", "maillog_file": "",
 }  # fmt: skip
@@ -282,7 +285,7 @@ class _Session:
         except TimeoutError:
             self.greeting = ""
 
-    def __enter__(self) -> _Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -302,21 +305,32 @@ class _Session:
         return [self.reply() for _ in lines]
 
 
-def _try_all(client: str, port: int) -> str:
+def _worth(lot: Lot) -> tuple[list[str | None], list[tuple[str, str]]]:
+    """What can make a difference: nothing looks at HELO in a configuration that does not speak of it."""
+    text = repr(lot)
+    helos: list[str | None] = (
+        list(HELOS) if "helo" in text.replace("smtpd_helo_required", "") or "naked" in text else [HELOS[0]]
+    )
+    senders = SENDERS if "sender" in text else SENDERS[:1]
+    recipients = _FOREIGN if "recipient_access" in text or "relay_domains" in text else _FOREIGN[:1]
+    return helos, list(product(senders, recipients))
+
+
+def _try_all(client: str, port: int, worth: tuple[list[str | None], list[tuple[str, str]]]) -> str:
     """The first of all combinations that gets through, or nothing."""
-    for helo in HELOS:
+    helos, pairs = worth
+    for helo in helos:
         with _Session(client, port) as session:
             if not session.greeting.startswith("220"):
                 return ""
             if helo is not None and not session.say(f"EHLO {helo}")[0].startswith("250"):
                 continue
-            if found := _try_senders(session, helo):
+            if found := _try_pairs(session, helo, pairs):
                 return found
     return ""
 
 
-def _try_senders(session: _Session, helo: str | None) -> str:
-    pairs = list(product(SENDERS, _FOREIGN))
+def _try_pairs(session: _Session, helo: str | None, pairs: list[tuple[str, str]]) -> str:
     lines = [line for sender, recipient in pairs for line in (f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "RSET")]
     # Pipelining is for those who said EHLO.
     replies = session.say(*lines) if helo else [session.say(line)[0] for line in lines]
@@ -328,11 +342,17 @@ def _try_senders(session: _Session, helo: str | None) -> str:
 
 def _passes(session: _Session, sender: str, recipient: str) -> bool:
     """Whether a message is taken, to its end."""
-    replies = [session.say(line)[0] for line in (f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA")]
-    if not replies[1].startswith("250") or not replies[2].startswith("354"):
-        session.say("RSET")
-        return False
-    return session.say("Subject: lottery\r\n\r\nhello\r\n.")[0].startswith("250")
+    return any(_takes(session, sender, [recipient] * copies) for copies in (1, 2))
+
+
+def _takes(session: _Session, sender: str, recipients: list[str]) -> bool:
+    """One transaction. Two recipients make a difference: lists at DATA are shown none of them."""
+    lines = [f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{recipient}>" for recipient in recipients), "DATA"]
+    replies = [session.say(line)[0] for line in lines]
+    body = "Subject: lottery\r\n\r\nhello\r\n."
+    taken = replies[-1].startswith("354") and session.say(body)[0].startswith("250")
+    session.say("RSET")
+    return taken and replies[1].startswith("250")
 
 
 def _follow(client: str, port: int, passage: Passage) -> str:
@@ -356,5 +376,5 @@ def _greets(client: str, port: int) -> str:
 def _claim(session: _Session, passage: Passage) -> bool:
     """XCLIENT to the address for which the linter found the way."""
     session.say("EHLO claim.example")
-    name = passage.way.name if passage.way.name not in {None, "unknown"} else "[UNAVAILABLE]"
+    name = "[UNAVAILABLE]" if passage.way.name == "unknown" else passage.way.name or HELOS[0]
     return session.say(f"XCLIENT NAME={name} ADDR={passage.claimed}")[0].startswith("220")

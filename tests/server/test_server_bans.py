@@ -70,7 +70,10 @@ def test_a_follower_hears_each_change_once_and_everything_if_it_is_too_far_behin
 
 
 class Watcher:
-    """Knows alice at home; doubles three times elsewhere."""
+    """Knows alice at home; doubles three times elsewhere; ``heard`` holds who pressed on."""
+
+    def __init__(self) -> None:
+        self.heard: list[IPAddress] = []
 
     def known(self, login: str, address: IPAddress) -> bool:
         return (login, address) == ("alice", HERE)
@@ -82,7 +85,7 @@ class Watcher:
         return 0 if self.known(login, address) else 3
 
     def pressed(self, address: IPAddress) -> None:
-        raise AssertionError(address)
+        self.heard.append(address)
 
     def refused(self, rule: str, address: IPAddress) -> None:
         raise AssertionError((rule, address))
@@ -114,7 +117,8 @@ def test_only_so_many_answers_wait_at_once() -> None:
 
 def test_strangers_wait_for_places_and_who_is_known_does_not() -> None:
     async def run() -> None:
-        attempts, release, inside = Attempts(Watcher()), asyncio.Event(), []
+        watcher, release, inside = Watcher(), asyncio.Event(), []
+        attempts = Attempts(watcher)
 
         async def check(login: str, client: str) -> None:
             async with attempts.place(login, ip_address("192.0.2.1"), client):
@@ -126,6 +130,7 @@ def test_strangers_wait_for_places_and_who_is_known_does_not() -> None:
         assert len(inside) == PLACES
         with pytest.raises(Busy):
             await check("bob", "one more")
+        assert watcher.heard == [ip_address("192.0.2.1")]  # a guesser does not hide in the crowd of the others
         async with attempts.place("alice", HERE, "home"):
             inside.append("home")
         # Of those who wait, some go: their places are nobody's.

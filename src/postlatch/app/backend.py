@@ -42,6 +42,10 @@ class LocalBackend:
                 from postlatch.app.salvaging import salvage  # noqa: PLC0415
 
                 return salvage(_settings(config), arguments)
+            if command == "lint":
+                from postlatch.app.lint import lint  # noqa: PLC0415
+
+                return lint(arguments)
             if command == "reputation":
                 from postlatch.app.reputation import reputation  # noqa: PLC0415
 

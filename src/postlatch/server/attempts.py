@@ -15,7 +15,7 @@ from postlatch.accounts.app_passwords import split_login
 from postlatch.accounts.pool import Busy
 from postlatch.model.envelope import IPAddress
 
-PLACES: Final = 2  # password checks of strangers at once, one for each hashing thread: nobody who is known waits behind more
+PLACES: Final = 1  # password checks of strangers at once: of the two hashing threads, one is free for who is known
 QUEUE: Final = 64
 PER_CLIENT: Final = 16
 
@@ -101,7 +101,13 @@ class Attempts:
         if self.known(login, address):
             yield
             return
-        await self._take(client)
+        try:
+            await self._take(client)
+        except Busy:
+            # Else guessers would hide behind each other: who presses on where there is no room is never heard, so never banned.
+            if not self.somebody_known(address):
+                self.pressed(address)
+            raise
         try:
             yield
         finally:

@@ -35,8 +35,10 @@ def negated(may: May) -> May:
 def chosen(may: May, if_true: int, if_false: int) -> int:
     """How far an outcome can be brought about: ``if_true`` where the condition holds, ``if_false`` where not."""
     best = max(if_true if may.true == 2 else 0, if_false if may.false == 2 else 0)
-    if 1 in may:
+    if may.true and may.false and 1 in may:
         best = max(best, if_true if if_true == if_false else 1)
+    elif 1 in may:  # or something else happens that is neither
+        best = max(best, min(1, if_true if may.true else if_false))
     return best
 
 

@@ -14,7 +14,7 @@ from postlatch.audit.lint.reading import Line, is_readable_file, lines_of, shown
 
 _VARIABLE: Final = re.compile(r"\$\$|\$\{(\w+)(?::?([-?+])([^{}]*))?\}|\$(\w+)")
 _PORT: Final = re.compile(
-    r"(?:(\[[0-9a-fA-F:.]+\]|[0-9.]+|[0-9a-fA-F:]*::[0-9a-fA-F:]*):)?(?:([\d-]*):)?(\d+)(?:-(\d+))?(?:/(tcp|udp))?"
+    r"(?:(\[[0-9a-fA-F:.]+\]|[0-9]+\.[0-9.]+|[0-9a-fA-F:]*::[0-9a-fA-F:]*):)?(?:([\d-]*):)?(\d+)(?:-(\d+))?(?:/(tcp|udp))?"
 )
 _ASSIGNMENT: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
 _MOST_SERVICES: Final = 500

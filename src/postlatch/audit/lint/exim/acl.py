@@ -69,6 +69,12 @@ _CLIENTS_VERIFY: Final = frozenset(
 )
 
 
+# Where a condition cannot be asked, Exim answers with a temporary error.
+_EARLY: Final = frozenset(("acl_smtp_connect", "acl_smtp_helo"))
+_ONLY_RCPT: Final = frozenset(("domains", "local_parts", "recipients"))
+_NOT_EARLY: Final = frozenset(("authenticated", "encrypted", "senders", "sender_domains"))
+
+
 class Request(NamedTuple):
     """One attempt: who asks, and for what."""
 
@@ -79,10 +85,14 @@ class Request(NamedTuple):
     mx_here: bool = False
     authenticated: bool = False
     name: str | None = ""
+    stage: str = "acl_smtp_rcpt"
 
 
 class Outcome(NamedTuple):
-    """How far acceptance and refusal can be brought about; ``by``: the statement that accepts; ``doubt``: what nobody knows."""
+    """How far acceptance and refusal can be brought about; what is neither is a temporary error, or the message is discarded.
+
+    ``by``: the statement that accepts. ``doubt``: what nobody knows.
+    """
 
     accept: int
     deny: int
@@ -96,6 +106,7 @@ class Outcome(NamedTuple):
 
 ACCEPTED: Final = Outcome(2, 0)
 DENIED: Final = Outcome(0, 2)
+DEFERRED: Final = Outcome(0, 0)
 
 
 class Walker:
@@ -113,7 +124,7 @@ class Walker:
         value = self._config.options.get(name)
         if value is None or not value.text:
             return unset
-        return self._named(self._lists.expanded(value.text), value.line, request, 0)
+        return self._named(self._lists.expanded(value.text), value.line, request._replace(stage=name), 0)
 
     def _named(self, made: Text, line: Line, request: Request, depth: int) -> Outcome:
         if isinstance(made, Fork):
@@ -160,8 +171,10 @@ class Walker:
     def _statement(self, statement: Statement, request: Request, after: Outcome, depth: int) -> Outcome:
         verb = statement.verb
         if verb == "warn":
-            return after
-        holds = Outcome(2, 0, statement) if verb == "accept" else after if verb == "require" else DENIED
+            return self._warning(statement, request, after, depth)
+        holds = DENIED if verb in {"deny", "drop"} else DEFERRED
+        if verb in {"accept", "require"}:
+            holds = Outcome(2, 0, statement) if verb == "accept" else after
         fails = DENIED if verb == "require" else after
         value = holds
         # From the last condition to the first: the first that fails decides. Behind endpass a failure refuses.
@@ -169,11 +182,23 @@ class Walker:
         for clause in reversed(statement.clauses):
             if clause.name == "endpass":
                 behind_endpass = False
+            elif not _can_be_asked(clause.name, request.stage):
+                value = DEFERRED
             elif clause.name not in _MODIFIERS:
                 # Some stranger is on no list of those to refuse; whether one is on a list of those to welcome, nobody knows.
                 refuses = clause.name == "dnslists" and verb in {"deny", "drop", "defer"}
                 may = EITHER if refuses else self._clause(clause, request, depth)
                 value = _joined(may, value, DENIED if behind_endpass else fails, clause.line)
+        return value
+
+    def _warning(self, statement: Statement, request: Request, after: Outcome, depth: int) -> Outcome:
+        """Decides nothing, unless a condition that is reached cannot be asked at this stage."""
+        value = after
+        for clause in reversed(statement.clauses):
+            if not _can_be_asked(clause.name, request.stage):
+                value = DEFERRED
+            elif clause.name not in _MODIFIERS and value is not after:
+                value = _joined(self._clause(clause, request, depth), value, after, clause.line)
         return value
 
     def _clause(self, clause: Clause, request: Request, depth: int) -> May:
@@ -196,7 +221,7 @@ class Walker:
         if name == "senders":
             return lists.address(value, Asked(request.sender))
         if name == "sender_domains":
-            return lists.domain(value, Asked(sender_domain)) if sender_domain else NO
+            return lists.domain(value, Asked(sender_domain))
         if name == "local_parts":
             return lists.local_part(value, Asked(request.local_part))
         if name == "recipients":
@@ -239,6 +264,12 @@ def _joined(may: May, if_true: Outcome, if_false: Outcome, line: Line) -> Outcom
         doubt = line
     by = better.by or if_true.by or if_false.by
     return Outcome(accept, chosen(may, if_true.deny, if_false.deny), by if accept else None, doubt)
+
+
+def _can_be_asked(name: str, stage: str) -> bool:
+    if name in _ONLY_RCPT:
+        return stage == "acl_smtp_rcpt"
+    return name not in _NOT_EARLY or stage not in _EARLY
 
 
 def _part(name: str, request: Request) -> object:

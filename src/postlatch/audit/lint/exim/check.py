@@ -294,7 +294,7 @@ def _senders(config: Config, lists: Lists) -> list[str]:
     for text in texts:
         for item in lists.split(text):
             local, _, domain = item.lstrip("! ").rpartition("@")
-            domain = lists.known["primary_hostname"] if not domain else domain.lstrip("*.")
+            domain = lists.known["primary_hostname"] if not domain else domain.replace("*", "x", 1)
             if domain and "$" not in item and not set(domain) & set("^+/;({\\"):
                 senders.append(f"{local.lstrip('*') or 'postmaster'}@{domain}")
             if len(senders) >= _MOST_SENDERS:

@@ -21,6 +21,12 @@ _CHOSEN: Final = re.compile(
 )
 
 
+# Every client over the network has these.
+_ALWAYS: Final = frozenset(
+    ("sender_host_address", "sender_host_port", "interface_address", "interface_port", "received_port", "received_ip_address")
+)
+
+
 class Known(NamedTuple):
     """The text is this."""
 
@@ -152,6 +158,8 @@ class _Expander:
         return not holds if isinstance(holds, bool) and negated else holds
 
     def _defined(self, name: str) -> bool | _Doubt:
+        if name in _ALWAYS:
+            return True
         try:
             return bool(self._variable(name))
         except _Doubt as doubt:

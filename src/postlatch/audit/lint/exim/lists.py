@@ -104,7 +104,7 @@ class Lists:
     def _common(self, kind: str, judge: Judge, body: str, asked: Asked, depth: int) -> May:
         """What all kinds of list have: everything, other lists, files."""
         if body == "*":
-            return YES
+            return known(kind != "addresslist" or asked.value != "")  # a null sender is only matched by an empty item
         if body.startswith("+"):
             named = self._config.lists.get((kind, body[1:]))
             return UNSURE if named is None else self._list(kind, judge, named.text, asked, depth + 1)

@@ -33,7 +33,7 @@ class Setting(NamedTuple):
 
 
 class Service(NamedTuple):
-    """A service of master.cf. ``command`` is the daemon's name; ``settings`` its ``-o`` options, the last one of a name counts."""
+    """A service of master.cf. ``command``: the daemon's name; ``settings``: its ``-o``, the last one of a name counts."""
 
     name: str
     kind: str
@@ -72,7 +72,7 @@ def _joined(parts: list[Line]) -> Logical:
 
 
 def read_main(path: Path) -> dict[str, Setting]:
-    """The settings of main.cf: the last one of a name counts. LintError with file and line for what Postfix would not start with."""
+    """The settings of main.cf: the last of a name counts. LintError with its line for what Postfix would not start with."""
     found: dict[str, Setting] = {}
     for line in logical(lines_of(path)):
         name, sign, value = line.text.partition("=")

@@ -10,13 +10,14 @@ from postlatch.audit.lint.postfix import witness
 from postlatch.audit.lint.postfix.lists import is_name, names_in
 from postlatch.audit.lint.postfix.pattern import Pattern
 from postlatch.audit.lint.postfix.service import SmtpService
-from postlatch.audit.lint.postfix.tables import Entry, Rules, Table
+from postlatch.audit.lint.postfix.tables import Entry, Rule, Rules, Table
 
 SENDER: Final = "someone@stranger.example"
 HELO: Final = "mail.stranger.example"
 RECIPIENT: Final = "someone@elsewhere.example"
 _MOST_OF_ONE_ANSWER: Final = 25
 _MOST_RULES: Final = 60
+_MOST_UNDECIDED: Final = 3  # searches that took too long: then no more are begun
 
 
 class Option(NamedTuple):
@@ -56,6 +57,7 @@ class Sayings:
 
     def __init__(self, service: SmtpService) -> None:
         self.complete = True
+        self._undecided = 0
         self._service = service
         self._used: dict[str, list[Table]] = {}
         for name, argument in service.used():
@@ -68,10 +70,9 @@ class Sayings:
     def senders(self) -> list[Option]:
         """Envelope senders; empty is the null sender."""
         found = [SENDER, ""]
-        for key in self._keys("check_sender_access"):
-            found.append(
-                "" if key == self._service.parameters.get("smtpd_null_access_lookup_key") else _address(key, "stranger.example")
-            )
+        null = self._service.parameters.get("smtpd_null_access_lookup_key")
+        keys = (key for key in self._keys("check_sender_access") if key != null)
+        found += [_address(key, "stranger.example") for key in keys]
         found += self._found("check_sender_access", witness.SENDER)
         return _options(found)
 
@@ -98,11 +99,17 @@ class Sayings:
                 found.append(f"someone@elsewhere.{key.strip('.')}")  # a whole top-level domain
         for template in (witness.RECIPIENT, witness.RECIPIENT_ANYWHERE):
             found += self._found("check_recipient_access", template)
-        relayed = self._service.list("relay_domains")
-        found += [
-            f"someone@elsewhere.{text.strip('.')}" for text in relayed.texts() if "." not in text.strip(".") and text.strip(".")
-        ]
+        found += [f"someone@{domain}" for domain in self._relayed()]
         return [option for option in _options(found) if self._foreign(option.value or "")]
+
+    def _relayed(self) -> Iterator[str]:
+        """Domains of strangers that relay_domains has: below a top-level domain, or by a pattern."""
+        relayed = self._service.match_list("relay_domains")
+        names = [*relayed.texts(), *(key for table in relayed.tables() for key in self._some(table))]
+        yield from (f"elsewhere.{name.strip('.')}" for name in names if name.strip(".") and "." not in name.strip("."))
+        for table in relayed.tables():
+            if isinstance(table, Rules):
+                yield from self._of_rules(table, witness.DOMAIN)
 
     def _foreign(self, address: str) -> bool:
         """Mail to a domain of the server's own is no relaying, whatever its tables say."""
@@ -154,30 +161,53 @@ class Sayings:
 
     def _of_rules(self, table: Rules, template: Pattern) -> Iterator[str]:
         """For each rule that does not refuse, a text that reaches it; and one that reaches none."""
-        before: list[Pattern] = []
         rules = [rule for rule in table.rules if rule.pattern is not None]
         if len(rules) > _MOST_RULES:
             self.complete = False
+        missed = _Missed([], [], [])
         for rule in rules[:_MOST_RULES]:
-            assert rule.pattern is not None
-            outer = [outer for outer in rule.conditions if outer.pattern is not None]
-            wanted = [outer.pattern for outer in outer if outer.pattern is not None and not outer.negated]
-            unwanted = [outer.pattern for outer in outer if outer.pattern is not None and outer.negated]
-            (unwanted if rule.negated else wanted).append(rule.pattern)
+            wanted, unwanted = _matching([*rule.conditions, rule])
             if not _refuses(rule.entry):
-                yield from self._text([template, *wanted], [*unwanted, *before])
-            if not rule.negated and not rule.conditions:
-                before.append(rule.pattern)
-        yield from self._text([template], before)
+                yield from self._text([template, *wanted, *missed.wanted], [*unwanted, *missed.unwanted])
+                if missed.blocks:  # also one that none of the blocks before can have taken
+                    yield from self._text([template, *wanted, *missed.wanted], [*unwanted, *missed.unwanted, *missed.blocks])
+            missed.add(rule)
+        yield from self._text([template, *missed.wanted], missed.unwanted)
 
     def _text(self, wanted: list[Pattern], unwanted: list[Pattern]) -> Iterator[str]:
+        if self._undecided >= _MOST_UNDECIDED:
+            return
         try:
             text = witness.find(wanted, unwanted)
         except witness.Undecided:
             self.complete = False
+            self._undecided += 1
             return
         if text is not None:
             yield text
+
+
+class _Missed(NamedTuple):
+    """What a text must and must not match to get past the rules so far. ``blocks``: the conditions of rules in ``if``."""
+
+    wanted: list[Pattern]
+    unwanted: list[Pattern]
+    blocks: list[Pattern]
+
+    def add(self, rule: Rule) -> None:
+        """One more rule to get past."""
+        if rule.conditions:
+            outer = rule.conditions[0].pattern
+            if outer is not None and not rule.conditions[0].negated and outer not in self.blocks:
+                self.blocks.append(outer)
+        elif rule.pattern is not None:
+            (self.wanted if rule.negated else self.unwanted).append(rule.pattern)
+
+
+def _matching(rules: list[Rule]) -> tuple[list[Pattern], list[Pattern]]:
+    """What a text must and must not match for all of these to hold."""
+    wanted = [rule.pattern for rule in rules if rule.pattern is not None and not rule.negated]
+    return wanted, [rule.pattern for rule in rules if rule.pattern is not None and rule.negated]
 
 
 def _address(key: str, domain: str) -> str:

@@ -39,7 +39,7 @@ class Configuration:
     """What stands in a directory. LintError if it is none of Postfix."""
 
     def __init__(self, path: Path) -> None:
-        directory = path if path.is_dir() else path.parent
+        directory = path.parent if path.is_file() else path
         main = path if path.is_file() else directory / "main.cf"
         self.place = Place(directory.absolute())
         self.tables = Tables(self.place)
@@ -79,7 +79,7 @@ class Configuration:
         """All networks that the configuration tells apart."""
         for smtpd in self.smtpd:
             for name in ("mynetworks", "smtpd_authorized_xclient_hosts"):
-                yield from smtpd.list(name).networks()
+                yield from smtpd.match_list(name).networks()
             for restriction, argument in smtpd.used():
                 if argument and restriction in {"check_client_access", "check_reverse_client_hostname_access"}:
                     yield from networks_in(smtpd.table(argument))
@@ -114,7 +114,7 @@ class Configuration:
         if way is not None and not way.assumed:
             return Passage(smtpd, way)
         try:
-            authorized = smtpd.list("smtpd_authorized_xclient_hosts").host(client.address, lambda: "unknown")
+            authorized = smtpd.match_list("smtpd_authorized_xclient_hosts").host(client.address, lambda: "unknown")
         except (Unreadable, LookupFails):
             authorized = None
         claimed = self._claimed(smtpd, client, "smtpd_authorized_xclient_hosts", "") if authorized is not None else None
@@ -123,7 +123,11 @@ class Configuration:
     def _claimed(self, smtpd: SmtpService, client: Client, by: str, assumed: str) -> Passage | None:
         """A way for a client that says it is somebody else."""
         logs_in = by == "smtpd_authorized_xclient_hosts"
-        claims = [client.address, ip_address("127.0.0.1"), *(net.network_address for net in smtpd.list("mynetworks").networks())]
+        claims = [
+            client.address,
+            ip_address("127.0.0.1"),
+            *(net.network_address for net in smtpd.match_list("mynetworks").networks()),
+        ]
         for address in claims[:_MOST_CLAIMS]:
             way = way_through(smtpd, self.sayings(smtpd), Client(address, asked=False, logged_in=logs_in))
             if way is not None:

@@ -1,4 +1,4 @@
-"""Parameters as a service sees them: ``-o`` before main.cf before the defaults, with ``$name`` and its kin replaced (postconf(5))."""
+"""Parameters as a service sees them: ``-o``, main.cf, the defaults, with ``$name`` and its kin replaced (postconf(5))."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _compared(left: str, right: str, operator: str, *, level: bool) -> bool:
 def _ordered(left: tuple[int | str, ...], right: tuple[int | str, ...], operator: str) -> bool:
     if operator in {"==", "!="}:
         return (left == right) == (operator == "==")
-    less, equal = left < right, left == right  # type: ignore[operator]
+    less, equal = left < right, left == right
     return {"<": less, "<=": less or equal, ">": not less and not equal, ">=": not less}.get(operator, False)
 
 

@@ -19,8 +19,8 @@ class Place:
     def find(self, name: str) -> Path | None:
         """The file that the configuration calls ``name``; None if there is none here.
 
-        What is called /etc/postfix/x is x beside main.cf first, if that is not /etc/postfix itself: another server's file of that
-        name says nothing.
+        What is called /etc/postfix/x is x beside main.cf first, if that is not /etc/postfix itself: this machine's file of
+        that name says nothing about another server.
         """
         if not name or "\0" in name or len(name) > 1000:
             return None

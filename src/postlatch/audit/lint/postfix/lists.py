@@ -1,4 +1,4 @@
-"""Match lists (mynetworks, relay_domains, mydestination and their kin): which pattern of a list matches a host, name or domain."""
+"""Match lists (mynetworks, relay_domains, mydestination and their kin): which pattern matches a host, name or domain."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from postlatch.audit.lint.postfix.choices import HELO, Fork, Sayings, Script
+from postlatch.audit.lint.postfix.choices import HELO, Fork, Option, Sayings, Script
 from postlatch.audit.lint.postfix.restrictions import evaluate
 from postlatch.audit.lint.postfix.service import STAGES, SmtpService
 from postlatch.audit.lint.postfix.tables import LookupFails, Unreadable
@@ -100,7 +100,12 @@ def _recipient_stage(walk: Walk) -> bool:
 
 def _data_stages(walk: Walk) -> bool:
     ends = list(walk.ends)
-    for stage in ("data", "end_of_data"):
+    lists = [stage for stage in ("data", "end_of_data") if walk.service.restrictions(stage)]
+    # With more than one recipient these lists are shown none of them (smtpd_check_data).
+    if lists and walk.choose([Option("one"), Option(None)]) is None:
+        walk.visible = {"helo", "sender"}
+        walk.besides.append("two recipients at once, which later lists do not see")
+    for stage in lists:
         walk.defer_if_permit = walk.defer_if_reject = False
         if evaluate(walk, f"smtpd_{stage}_restrictions", "") is Status.REJECT or walk.defer_if_permit:
             return False

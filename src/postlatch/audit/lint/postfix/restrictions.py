@@ -8,12 +8,12 @@ from postlatch.audit.lint.postfix.cf import split_list
 from postlatch.audit.lint.postfix.choices import Option
 from postlatch.audit.lint.postfix.service import told
 from postlatch.audit.lint.postfix.tables import Entry, LookupFails, Table, Unreadable
-from postlatch.audit.lint.postfix.walk import End, ServerError, Status, Walk
+from postlatch.audit.lint.postfix.walk import End, ServerError, Status, Walk, is_valid_helo
 
 _DEEPEST: Final = 100
 _MOST_STEPS: Final = 2000
 
-# Whoever sends can see to it that these do not refuse: existing domains, a clean address, names in the DNS. Those with an argument:
+# Whoever sends can see to it that these do not refuse: domains that exist, a clean address. Those with an argument:
 _PASSED_WITH_ARGUMENT: Final = frozenset(
     {"reject_rbl_client", "reject_rbl", "reject_rhsbl_client", "reject_rhsbl_reverse_client", "reject_rhsbl_helo",
      "reject_rhsbl_sender", "reject_rhsbl_recipient", "sleep"}
@@ -22,9 +22,9 @@ _PASSED: Final = frozenset(
     {"reject_maps_rbl", "reject_unauth_pipelining", "reject_unknown_reverse_client_hostname", "reject_unknown_helo_hostname",
      "reject_unknown_hostname", "reject_unknown_sender_domain", "reject_unknown_address", "reject_unknown_recipient_domain",
      "reject_unverified_sender", "reject_unverified_recipient", "reject_unlisted_sender", "reject_unlisted_recipient",
-     "check_recipient_maps", "reject_multi_recipient_bounce", "reject_non_fqdn_recipient", "reject_unknown_forward_client_hostname",
-     "reject_authenticated_sender_login_mismatch", "reject_known_sender_login_mismatch", "reject_invalid_helo_hostname",
-     "reject_invalid_hostname"}
+     "check_recipient_maps", "reject_multi_recipient_bounce", "reject_non_fqdn_recipient",
+     "reject_unknown_forward_client_hostname",
+     "reject_authenticated_sender_login_mismatch", "reject_known_sender_login_mismatch"}
 )  # fmt: skip
 # OK from these is an error (forbid_allowlist), and their names are the sender's to choose.
 _SERVERS: Final = frozenset(
@@ -90,7 +90,7 @@ def _list(walk: Walk, words: list[str], default: str, steps: list[int]) -> Statu
 
 
 def _takes_argument(name: str) -> bool:
-    if name in _PASSED_WITH_ARGUMENT or name in _LISTED or name in {"check_policy_service"}:
+    if name in _PASSED_WITH_ARGUMENT or name in _LISTED or name == "check_policy_service":
         return True
     return name in _TABLES or name in _SERVERS or name in _NOT_LOGGED_IN
 
@@ -259,7 +259,9 @@ def _sasl(walk: Walk) -> Status:
 def _any_certificate(walk: Walk) -> Status:
     parameters = walk.service.parameters
     asks = parameters.flag("smtpd_tls_ask_ccert") or parameters.flag("smtpd_tls_req_ccert")
-    trusts = parameters.get("smtpd_tls_CAfile") or parameters.get("smtpd_tls_CApath") or parameters.flag("tls_append_default_CA")
+    trusts = (
+        parameters.get("smtpd_tls_CAfile") or parameters.get("smtpd_tls_CApath") or parameters.flag("tls_append_default_CA")
+    )
     if not asks or not trusts:
         return Status.DUNNO
     certified = Option("certificate", "an authority that smtpd trusts gives the client a certificate")
@@ -293,7 +295,7 @@ def _unauth_destination(walk: Walk) -> Status:
 def _relay_domains(walk: Walk) -> Status:
     if "recipient" not in walk.visible:
         return Status.DUNNO
-    relayed = walk.service.list("relay_domains")
+    relayed = walk.service.match_list("relay_domains")
     if relayed.names and (pattern := relayed.domain(walk.value("name") or "unknown")) is not None:
         walk.notes.append(f"{walk.service.where('relay_domains')} has the client's name by {pattern}")
         return Status.OK
@@ -336,7 +338,17 @@ def _fqdn_helo(walk: Walk) -> Status:
         walk.need("helo_fqdn")
         return Status.DUNNO
     helo = walk.chosen("helo")
-    return Status.REJECT if helo is not None and "." not in helo and "helo" in walk.visible else Status.DUNNO
+    if helo is None or "helo" not in walk.visible:
+        return Status.DUNNO
+    return Status.DUNNO if "." in helo and is_valid_helo(helo) else Status.REJECT
+
+
+def _valid_helo(walk: Walk) -> Status:
+    if not walk.known("helo"):
+        walk.need("helo_valid")
+        return Status.DUNNO
+    helo = walk.chosen("helo")
+    return Status.REJECT if helo is not None and "helo" in walk.visible and not is_valid_helo(helo) else Status.DUNNO
 
 
 def _fqdn_sender(walk: Walk) -> Status:
@@ -378,6 +390,8 @@ _RULES: Final = {
     "reject_unknown_client": _unknown_client,
     "reject_non_fqdn_helo_hostname": _fqdn_helo,
     "reject_non_fqdn_hostname": _fqdn_helo,
+    "reject_invalid_helo_hostname": _valid_helo,
+    "reject_invalid_hostname": _valid_helo,
     "reject_non_fqdn_sender": _fqdn_sender,
     "reject_unauthenticated_sender_login_mismatch": _owned_sender,
 }

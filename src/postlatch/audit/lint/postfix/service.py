@@ -50,7 +50,7 @@ class SmtpService:
         """The lists that match subdomains by their parents' names."""
         return frozenset(split_list(self.parameters.get("parent_domain_matches_subdomains")))
 
-    def list(self, name: str) -> MatchList:
+    def match_list(self, name: str) -> MatchList:
         """A match list, opened once."""
         if name not in self._lists:
             text = self.mynetworks if name == "mynetworks" else self.parameters.get(name)
@@ -86,13 +86,13 @@ class SmtpService:
 
     def _holds(self, name: str, domain: str) -> bool:
         try:
-            return self.list(name).string(domain) is not None
+            return self.match_list(name).string(domain) is not None
         except Unreadable:  # a list of domains of one's own, somewhere else: a stranger's is not in it
             return False
 
     def _relays(self, domain: str) -> bool:
         try:
-            return self.list("relay_domains").domain(domain) is not None
+            return self.match_list("relay_domains").domain(domain) is not None
         except Unreadable:
             return False
 
@@ -106,7 +106,7 @@ class SmtpService:
         return self.tables.open(name).lookup(key) is not None
 
     def table(self, name: str) -> Table:
-        """The table of ``type:name``; with a search order around it (``{type:name, search_order=...}``) only its name counts."""
+        """The table of ``type:name``; of ``{type:name, search_order=...}`` only the name counts."""
         inner = name[1:-1] if name.startswith("{") and name.endswith("}") else name
         return self.tables.open(split_list(inner)[0] if inner.strip() else inner)
 
@@ -186,7 +186,7 @@ def _listens(word: str, address: Address) -> bool:
     except ValueError:
         return True  # all, a name, $myhostname
     if own.is_unspecified:
-        return own.version == address.version or own.version == 6
+        return own.version in {address.version, 6}
     return own.version == address.version and (address.is_loopback or not own.is_loopback)
 
 

@@ -14,6 +14,7 @@ from postlatch.audit.lint.survey import Address, Network, networks_of
 
 _HASHED: Final = frozenset({"hash", "btree", "lmdb", "dbm", "cdb", "sdbm", "texthash"})
 _MOST_RULES: Final = 100_000
+_MOST_ANSWERS: Final = 50_000
 
 
 class Unreadable(Exception):
@@ -62,7 +63,7 @@ class Table:
 class Everything(Table):
     """``static:value``."""
 
-    def lookup(self, key: str) -> Entry | None:
+    def lookup(self, key: str) -> Entry | None:  # noqa: ARG002 (every key)
         """The same to every key."""
         return next(iter(self.keys.values()))
 
@@ -74,7 +75,7 @@ class Closed(Table):
         super().__init__(name)
         self.why = why
 
-    def lookup(self, key: str) -> Entry | None:
+    def lookup(self, key: str) -> Entry | None:  # noqa: ARG002 (every key)
         """Unreadable."""
         raise Unreadable(self.why)
 
@@ -82,7 +83,7 @@ class Closed(Table):
 class Failing(Table):
     """``fail:``, or a type that does not exist."""
 
-    def lookup(self, key: str) -> Entry | None:
+    def lookup(self, key: str) -> Entry | None:  # noqa: ARG002 (every key)
         """LookupFails."""
         raise LookupFails
 
@@ -95,9 +96,17 @@ class Rules(Table):
     def __init__(self, name: str, rules: list[Rule]) -> None:
         super().__init__(name)
         self.rules = rules
+        self._answers: dict[str, Entry | None] = {}
 
     def lookup(self, key: str) -> Entry | None:
         """The first rule that matches."""
+        if key not in self._answers:
+            if len(self._answers) > _MOST_ANSWERS:
+                self._answers.clear()
+            self._answers[key] = self._looked_up(key)
+        return self._answers[key]
+
+    def _looked_up(self, key: str) -> Entry | None:
         address = networks_of(key) if ":" in key or key.replace(".", "").isdigit() else None
         single = address.network_address if address is not None and address.num_addresses == 1 else None
         for rule in self.rules:
@@ -130,6 +139,10 @@ class Tables:
         if name not in self._open:
             self._open[name] = self._opened(name)
         return self._open[name]
+
+    def closed(self) -> list[tuple[str, str]]:
+        """(why, name) of the opened tables that could not be read."""
+        return [(table.why, shown(name, 100)) for name, table in self._open.items() if isinstance(table, Closed)]
 
     def _opened(self, name: str) -> Table:
         kind, _, rest = name.removeprefix("proxy:").partition(":")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from postlatch.audit.lint.postfix.choices import HELO, SENDER, Option, Sayings, Script
@@ -57,6 +58,7 @@ class Walk:
         self.assumed: list[str] = []
         self.ends: list[End] = []
         self.notes: list[str] = []
+        self.besides: list[str] = []  # what else has to be said or done
         self.ended = ("", "", "")  # the restriction that said OK last: its name, where its answer stands, its words
         self.defer_if_permit = False
         self.defer_if_reject = False
@@ -91,7 +93,7 @@ class Walk:
         for what, value in self._values.items():
             if what in words and value not in usual:
                 told.append("no HELO" if value is None else f"{words[what]} {shown(value or '<>', 100)}")
-        return told
+        return told + self.besides
 
     def value(self, what: str) -> str | None:
         """``sender``, ``helo``, ``recipient`` or ``name``, chosen if need be."""
@@ -126,7 +128,10 @@ class Walk:
         return (fqdn or "sender_fqdn" not in self._needs) and ("unowned" not in self._needs or not self.owned(sender))
 
     def _helo_fits(self, helo: str | None) -> bool:
-        return helo is None or "." in helo or "helo_fqdn" not in self._needs
+        if helo is None:
+            return True
+        valid = is_valid_helo(helo) or not {"helo_valid", "helo_fqdn"} & self._needs
+        return valid and ("." in helo or "helo_fqdn" not in self._needs)
 
     def owned(self, sender: str) -> bool:
         """Whether ``smtpd_sender_login_maps`` has an owner for a sender."""
@@ -147,7 +152,7 @@ class Walk:
 
     def listed(self, name: str) -> str | None:
         """The pattern of a match list that matches the client."""
-        return self.service.list(name).host(self.client.address, lambda: self.value("name") or "unknown")
+        return self.service.match_list(name).host(self.client.address, lambda: self.value("name") or "unknown")
 
     def by_client(self, table: Table) -> Entry | None:
         """check_client_access: by name and its parents, then by address and its networks."""
@@ -176,6 +181,18 @@ class Walk:
         yield f"{user}@"
         if bare:
             yield f"{bare}@"
+
+
+def is_valid_helo(helo: str) -> bool:
+    """Whether it is a host's name or address (``valid_hostname``): no name has digits only."""
+    try:
+        return bool(ip_address(helo))
+    except ValueError:
+        pass
+    labels = helo.removesuffix(".").split(".")
+    if helo.replace(".", "").isdigit():
+        return False
+    return all(label and not label.startswith("-") and not label.endswith("-") and len(label) < 64 for label in labels)
 
 
 def _networks(address: Address) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from postlatch.audit.lint.postfix.pattern import Pattern, State, compiled
 
-_MOST_PLACES: Final = 6000
+_MOST_STEPS: Final = 500_000  # of one state of an automaton by one letter
 _MOST_LENGTH: Final = 80
 _ALPHABET: Final = b"a0.@-_+%!=x1bcdefghijklmnopqrstuvwyz23456789:"
 
@@ -16,6 +16,7 @@ SENDER: Final = compiled(r"^[a-z0-9._%+=!-]+@([a-z0-9-]+\.)+[a-z]+$")
 HELO: Final = compiled(r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")
 RECIPIENT: Final = compiled(r"^[a-z0-9._%+=!-]+@elsewhere\.example$")
 RECIPIENT_ANYWHERE: Final = compiled(r"^[a-z0-9._%+=!-]+@([a-z0-9-]+\.)*elsewhere\.[a-z]+$")
+DOMAIN: Final = compiled(r"^([a-z0-9-]+\.)*elsewhere\.[a-z]+$")
 CLIENT_NAME: Final = compiled(r"^([a-z0-9-]+\.)*stranger\.[a-z]+$")
 CLIENT_ADDRESS: Final = compiled(r"^[1-9][0-9]?[0-9]?\.[1-9][0-9]?\.[1-9][0-9]?\.[1-9][0-9]?$")
 
@@ -34,12 +35,16 @@ def find(wanted: list[Pattern], unwanted: list[Pattern]) -> str | None:
     for after in following:
         queue.append((tuple(pattern.begin(after) for pattern in patterns), after, ""))
     seen: set[tuple[tuple[State, ...], int | None]] = set()
+    steps = 0
     while queue:
         states, after, text = queue.popleft()
         if after is None:
             if all(state.found == (number < len(wanted)) for number, state in enumerate(states)):
                 return text
             continue
+        steps += len(letters) * len(following) * sum(len(state.numbers) + 1 for state in states)
+        if steps > _MOST_STEPS:
+            raise Undecided
         for letter in letters:
             if len(following) > 2 and _in_word(letter) != _in_word(after):
                 continue
@@ -48,7 +53,7 @@ def find(wanted: list[Pattern], unwanted: list[Pattern]) -> str | None:
                 if (moved, beyond) in seen or any(state.found for state in moved[len(wanted) :]):
                     continue
                 seen.add((moved, beyond))
-                if len(seen) > _MOST_PLACES or len(text) > _MOST_LENGTH:
+                if len(text) > _MOST_LENGTH:
                     raise Undecided
                 queue.append((moved, beyond, text + chr(letter)))
     return None

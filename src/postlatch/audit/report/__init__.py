@@ -1,0 +1,1 @@
+"""Writes what was found for people and for other programs, one file a format."""
