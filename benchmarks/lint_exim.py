@@ -215,9 +215,8 @@ def main() -> int:
                     print(f"seed {seed}, client {client}: {key}")
     for key, count in sorted(counts.items()):
         print(f"{count:6} {key}")
-    print(
-        f"{arguments.count} configurations, {len(CLIENTS)} clients each, {wrong} disagreements, {time.monotonic() - started:.0f} s"
-    )
+    took = time.monotonic() - started
+    print(f"{arguments.count} configurations, {len(CLIENTS)} clients each, {wrong} disagreements, {took:.0f} s")
     return 1 if wrong else 0
 
 

@@ -106,6 +106,12 @@ STATUSES: dict[str, dict[int, str]] = {
         3: "undecided: the DNS did not answer",
     },
     "reports": {0: "printed, also if there is none"},
+    "lint": {
+        0: "closed, and nothing worse than low was found",
+        1: "somebody could relay, or something of medium or worse was found",
+        2: "there is no such path, or the files are not what they should be",
+        3: "undecided: what would decide it is in the findings",
+    },
     "account.add": {0: "added", 2: "the account exists, or the login or the password cannot be one"},
     "account.list": {0: "printed, also if there is none"},
     "account.passwd": {0: "changed", 2: "there is no such account"},

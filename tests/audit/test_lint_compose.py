@@ -151,9 +151,7 @@ CASES = [
         {"values.yaml": "subnet: 10.42.0.0/16\nfront:\n  externalService: {type: LoadBalancer}\n"},
         "compose.masked-relay",
         "unknown",
-        {
-            "values.yaml": "subnet: 10.42.0.0/16\nfront:\n  externalService: {type: LoadBalancer, externalTrafficPolicy: Local}\n"
-        },
+        {"values.yaml": "subnet: 10.42.0.0/16\nfront:\n  externalService:\n    externalTrafficPolicy: Local\n"},
     ),
 ]
 

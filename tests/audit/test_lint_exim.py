@@ -205,6 +205,33 @@ def test_another_step_of_the_conversation_may_refuse(tmp_path: Path) -> None:
     assert lint(written(tmp_path, {"exim.conf": text}), None).verdict is Verdict.CLOSED
 
 
+def _verdict(tmp_path: Path, acl: str) -> str:
+    text = MAIN[: MAIN.index("begin acl")] + "acl_smtp_connect = first\nbegin acl\n" + acl
+    folder = written(tmp_path, {"exim.conf": text.replace("acl_smtp_data = acl_check_data\n", "")})
+    return str(lint(folder, ip_address("8.8.8.8")).verdict)
+
+
+@pytest.mark.parametrize(
+    ("acl", "verdict"),
+    [
+        # A star matches no null sender, so its negation does.
+        ("first:\n  accept\nacl_check_rcpt:\n  accept senders = ! *\n", "open"),
+        # A null sender has an empty domain, which a star matches.
+        ("first:\n  accept\nacl_check_rcpt:\n  deny sender_domains = *\n  accept\n", "closed"),
+        # What cannot be asked at a stage is a temporary error, also where nothing hangs on it.
+        ("first:\n  warn authenticated = *\n  accept\nacl_check_rcpt:\n  accept\n", "closed"),
+        ("first:\n  accept hosts = *\n  warn authenticated = *\nacl_check_rcpt:\n  accept\n", "open"),
+        # A list that is called and defers decides for its caller, whatever the caller makes of yes and no.
+        ("first:\n  accept\nacl_check_rcpt:\n  accept !acl = called\n  accept\ncalled:\n  defer hosts = *\n", "closed"),
+        ("first:\n  accept\nacl_check_rcpt:\n  accept !acl = called\ncalled:\n  drop hosts = *\n", "open"),
+        # What is discarded is accepted and goes nowhere.
+        ("first:\n  accept\nacl_check_rcpt:\n  discard hosts = *\n  accept\n", "closed"),
+    ],
+)
+def test_what_a_real_exim_was_seen_to_do(acl: str, verdict: str, tmp_path: Path) -> None:
+    assert _verdict(tmp_path, acl) == verdict
+
+
 def _debian(nets: str, domains: str = "", split: str = "true") -> dict[str, str]:
     settings_ = (
         "dc_eximconfig_configtype='internet'\ndc_other_hostnames='example.com'\n"

@@ -222,8 +222,8 @@ def test_a_file_that_includes_itself_ends(tmp_path: Path) -> None:
 
 
 _TEXT = (
-    'match from any for ! src <t> { } , = "x" regex mail-from action out relay listen on egress tag auth tls reject accept table '
-    "file:x include $m domain local rdns helo rcpt-to filter disconnect proxy-v2 # sender"
+    'match from any for ! src <t> { } , = "x" regex mail-from action out relay listen on egress tag auth tls reject accept '
+    "table file:x include $m domain local rdns helo rcpt-to filter disconnect proxy-v2 # sender"
 )
 _WORDS = st.sampled_from([*_TEXT.split(), "\\\n", "\n", "\n"])
 

@@ -133,7 +133,8 @@ def _ranges(*rows: dict[str, object]) -> dict[str, str]:
 INTERNET = _ranges(_range())
 SQL = (
     "insert into hm_securityranges (rangepriorityid, rangelowerip1, rangelowerip2, rangeupperip1, rangeupperip2, rangeoptions, "
-    "rangename, rangeexpires, rangeexpirestime) values (10, 0, NULL, 4294967295, NULL, {options}, 'The ''net''', 0, '2001-01-01');\n"
+    "rangename, rangeexpires, rangeexpirestime) values "
+    "(10, 0, NULL, 4294967295, NULL, {options}, 'The ''net''', 0, '2001-01-01');\n"
 )
 HMAIL = [
     Case("external to external", _ranges(_range(96203 & ~65536)), "hmailserver.external-to-external", "open", INTERNET),

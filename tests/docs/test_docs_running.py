@@ -18,6 +18,7 @@ from docs_support import ROOT, names, page, rows
 
 from postlatch.app import control, senders
 from postlatch.app.answer import Answer
+from postlatch.app.backend import LocalBackend
 from postlatch.app.check import check
 from postlatch.app.initialise import initialise
 from postlatch.app.restoring import restore
@@ -74,6 +75,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
                 _mail(relay)
                 continue
             ran.append(Ran(name, control.call(relay.data, name, arguments)))
+        ran += _access(relay)
         ran += _queue(relay)
         ran += _senders(relay)
         ran.append(Ran("backup", control.call(relay.data, "backup", {"file": str(folder / "backup.tar")})))
@@ -124,6 +126,39 @@ def _commands(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "destination.list", {}
     yield "destination.resume", {"destination": "paused.example"}
     yield "backup", {"file": str(folder / "postlatch.toml")}
+
+
+def _access(relay: RunningRelay) -> Iterator[Ran]:
+    """The commands about who may send, how much, and from where; by the command line's own way to the relay."""
+    zone, banned, postfix = relay.folder / "reputation.json", relay.folder / "banned.txt", relay.folder / "postfix"
+    zone.write_text('{"7.100.51.198.in-addr.arpa": {"PTR": ["dsl-7.example.net"]}}')
+    banned.write_text("203.0.113.9\nspam\n")
+    postfix.mkdir()
+    (postfix / "main.cf").write_text("smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit\n")
+    (postfix / "master.cf").write_text("smtp inet n - n - - smtpd\n")
+    lent = {"login": ACCOUNT, "address": "bob@example.com"}
+    for name, arguments in (
+        ("account.app-password.add", {"login": ACCOUNT, "name": "phone"}),
+        ("account.app-password.list", {"login": ACCOUNT}),
+        ("account.app-password.revoke", {"login": ACCOUNT, "name": "phone"}),
+        ("account.delegate.add", {**lent, "owner": "ops@example.com", "expires": "2099-01-01"}),
+        ("account.delegate.list", {}),
+        ("account.delegate.revoke", lent),
+        ("limits.list", {}),
+        ("limits.reset", {"scope": "account", "key": ACCOUNT}),
+        ("right.masks", {}),
+        ("right.resume", {"listener": "relay", "why": "a test"}),
+        ("greylist.list", {}),
+        ("greylist.forget", {"group": "192.0.2.0/24"}),
+        ("outbound", {"domain": "elsewhere.example"}),
+        ("reputation", {"client": "198.51.100.7", "helo": "dsl-7.example.net", "zone": str(zone)}),
+        ("ban.import", {"file": str(banned), "why": "a test"}),
+        ("ban.export", {"format": "plain"}),
+        ("firewall.rules", {}),
+        ("firewall.status", {}),
+        ("lint", {"kind": "postfix", "path": str(postfix)}),
+    ):
+        yield Ran(name, LocalBackend().call(name, arguments, relay.config))
 
 
 def _queue(relay: RunningRelay) -> Iterator[Ran]:
@@ -220,7 +255,7 @@ def test_every_command_with_a_result_was_given(story: Story) -> None:
 
 def test_results_have_the_fields_that_are_documented(story: Story) -> None:
     for name, answer in story.commands:
-        if answer.data and not answer.message:
+        if answer.data and not answer.message and name not in {"firewall.status", "lint"}:  # by its helper; by its flags
             missing = set(make_docs.result_fields(COMMANDS[name])) - answer.data.keys()
             assert not missing, name
 
@@ -228,9 +263,13 @@ def test_results_have_the_fields_that_are_documented(story: Story) -> None:
 def test_rows_of_results_have_the_fields_that_are_documented(story: Story) -> None:
     for name in ROWS:
         members = [row for ran in story.commands for row in _members(ran, name)]
-        assert members or name == "errors", f"no result holds a list of {name}"
+        assert members or name in EMPTY, f"no result holds a list of {name}"
         for row in members:
             assert set(make_docs.row_fields(name)) <= row.keys(), name
+
+
+# Shown by tests of their own: here nothing is wrong, and nobody is a stranger.
+EMPTY = {"errors", "masks", "greylisted", "self_test", "lists", "signs", "domains"}
 
 
 def _members(ran: Ran, name: str) -> list[dict[str, Any]]:
@@ -269,6 +308,17 @@ def test_the_common_events_have_happened_in_this_test(story: Story) -> None:
         *("relay.stopped", "policy.refused", "connection.refused", "delivery.bounced", "delivery.held", "limit.reached"),
         *("alert.raised", "store.failed", "store.recovered", "clock.jumped", "tls.reloaded", "journal.pruned"),
         *("overload.began", "overload.ended", "refusals.aggregated", "store.salvaged", "report.refused"),
+        *(
+            "delegation.revoked",
+            "limit.warned",
+            "list.disabled",
+            "list.enabled",
+            "masking.found",
+            "masking.lifted",
+            "ban.refused",
+            "dkim.replayed",
+        ),
+        *("directory.failed", "directory.recovered", "directory.lied", "greylist.forgotten"),
         *("dkim.key_seen", "dkim.key_active", "dkim.key_retired", "dkim.key_removed", "dkim.unsigned"),
     }
     assert DOCUMENTED.keys() - met <= rare

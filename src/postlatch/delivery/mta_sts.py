@@ -15,7 +15,7 @@ MAX_PATTERNS: Final = 100
 _MAX_LINES: Final = 1_000
 
 _ID: Final = re.compile(r"[A-Za-z0-9]{1,32}")
-_FIELD: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*:[ \t]*(.*)")
+_FIELD: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31}+)[ \t]*+:[ \t]*+(.*)")
 _AGE: Final = re.compile(r"[0-9]{1,10}")
 
 

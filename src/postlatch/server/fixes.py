@@ -5,7 +5,6 @@ Judged is what comes out: the policy sees the mended header, so nothing here let
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from email.utils import formataddr, getaddresses
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -28,7 +27,6 @@ MESSAGE_ID: Final = "message-id"
 FROM: Final = "from"
 SENDER: Final = "sender"
 NAMES: Final = "names"  # addresses without a domain, from a program of this machine
-_FIELD: Final = re.compile(rb"[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
 _SENDERS: Final = frozenset({b"from", b"sender", b"resent-from", b"resent-sender"})
 _ADDRESSES: Final = _SENDERS | {b"to", b"cc", b"bcc", b"reply-to", b"resent-to", b"resent-cc", b"resent-bcc"}
 
@@ -135,12 +133,20 @@ def _rewrite(block: bytes, header: HeaderFacts, fixes: Fixes) -> _Rewritten:
 
 def _fields(block: bytes) -> Iterable[tuple[bytes, bytes]]:
     """(name in lower case, the field with its folded lines and CRLF). What is no field has an empty name."""
-    if block and not block.endswith(b"\r\n"):
-        block += b"\r\n"
-    for match in _FIELD.finditer(block):
-        raw = match[0]
-        name, colon, _ = raw.partition(b":")
-        yield (name.rstrip(b" \t").lower() if colon else b""), raw
+    lines = block.removesuffix(b"\r\n").split(b"\r\n") if block else []
+    field: list[bytes] = []
+    for line in lines:
+        if field and line[:1] not in {b" ", b"\t"}:
+            yield _named(b"".join(field))
+            field = []
+        field.append(line + b"\r\n")
+    if field:
+        yield _named(b"".join(field))
+
+
+def _named(raw: bytes) -> tuple[bytes, bytes]:
+    name, colon, _ = raw.partition(b":")
+    return (name.rstrip(b" \t").lower() if colon else b""), raw
 
 
 def _shown(raw: bytes) -> str:

@@ -14,9 +14,9 @@ from postlatch.audit.lint.reading import Line, is_readable_file, lines_of, shown
 
 _VARIABLE: Final = re.compile(r"\$\$|\$\{(\w+)(?::?([-?+])([^{}]*))?\}|\$(\w+)")
 _PORT: Final = re.compile(
-    r"(?:(\[[0-9a-fA-F:.]+\]|[0-9]+\.[0-9.]+|[0-9a-fA-F:]*::[0-9a-fA-F:]*):)?(?:([\d-]*):)?(\d+)(?:-(\d+))?(?:/(tcp|udp))?"
+    r"(?:(\[[0-9a-fA-F:.]+\]|[0-9]+\.[0-9.]+|[0-9a-fA-F:]{0,40}::[0-9a-fA-F:]{0,40}):)?(?:([\d-]*):)?(\d+)(?:-(\d+))?(?:/(tcp|udp))?"
 )
-_ASSIGNMENT: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
+_ASSIGNMENT: Final = re.compile(r"\s*+(?:export\s++)?([A-Za-z_]\w*+)\s*+=(.*)")
 _MOST_SERVICES: Final = 500
 
 _IPV6_FIX: Final = (
@@ -65,7 +65,7 @@ def _assignments(path: Path) -> Iterator[tuple[str, str, Line]]:
         return
     for line in lines_of(path):
         if not line.text.lstrip().startswith("#") and (found := _ASSIGNMENT.fullmatch(line.text)):
-            yield found[1], found[2].strip("'\""), line
+            yield found[1], found[2].strip().strip("'\""), line
 
 
 def _filled(text: str, known: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from postlatch.audit.lint.reading import Budget, Line, shown
 from postlatch.audit.lint.survey import CLOSED, Answer, judged
 from postlatch.audit.values import Finding, LintResult, Severity, Verdict
 
-_STEPS: Final = 3_000_000
+_STEPS: Final = 1_500_000
 _MOST_SENDERS: Final = 40
 _MOST_DOMAINS: Final = 40
 STRANGER: Final = "user@elsewhere.example"

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from postlatch.audit.lint.haraka.config import Config
 from postlatch.audit.lint.haraka.faults import faults
 from postlatch.audit.lint.haraka.plugins import HARMLESS
+from postlatch.audit.lint.index import NetworkIndex
 from postlatch.audit.lint.patterns import matches
 from postlatch.audit.lint.problem import LintError
 from postlatch.audit.lint.reading import Budget, Line, is_readable_file, read, shown
@@ -37,7 +38,7 @@ def lint(path: Path, client: IPv4Address | IPv6Address | None) -> LintResult:
     """``path``: Haraka's folder or its config folder. LintError if it cannot be read."""
     config = Config(path)
     judge = _Judge(config)
-    return judged([entry.network for entry in judge.entries], client, judge.answer, faults(config))
+    return judged(judge.networks, client, judge.answer, faults(config))
 
 
 class _Judge:
@@ -45,24 +46,23 @@ class _Judge:
         self._config = config
         self._budget = Budget(_STEPS)
         self._plugins = {line.text.split()[0]: line for line in config.lines("plugins")[:_MOST_PLUGINS]}
-        self._allowed = list(self._acl())
-        self._proxies = list(_proxies(config))
-        self.entries = [*self._allowed, *self._proxies]
+        self._allowed = {entry.network: entry for entry in self._acl()}
+        self._proxies = {entry.network: entry for entry in _proxies(config)}
+        self._allowed_index, self._proxy_index = NetworkIndex(self._allowed), NetworkIndex(self._proxies)
+        self.networks: list[Network] = [*self._allowed, *self._proxies]
         self._anyone = self._for_anyone()
         self._doubt = self._of_plugins()
 
     def answer(self, client: IPv4Address | IPv6Address) -> Answer:
         """For one client."""
-        self._budget.spend(1 + len(self.entries) // 8)
+        self._budget.spend()
         if self._anyone is not None:
             return self._anyone
-        for entry in self._allowed:
-            if client in entry.network:
-                return _by_address(entry)
-        sure = any(not entry.only_in_old for entry in self._allowed)
-        proxy = next((entry for entry in self._proxies if client in entry.network), None)
-        if proxy is not None and sure:
-            return _by_claim(proxy)
+        if (network := self._allowed_index.narrowest(client)) is not None:
+            return _by_address(self._allowed[network])
+        sure = any(not entry.only_in_old for entry in self._allowed.values())
+        if sure and (network := self._proxy_index.narrowest(client)) is not None:
+            return _by_claim(self._proxies[network])
         return self._doubt or CLOSED
 
     def _acl(self) -> Iterator[_Entry]:

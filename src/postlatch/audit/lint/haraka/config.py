@@ -10,8 +10,8 @@ from postlatch.audit.lint.problem import LintError
 from postlatch.audit.lint.reading import Line, is_readable_file, lines_of, shown
 
 _TRUE: Final = frozenset(("true", "yes", "ok", "enabled", "on", "1"))
-_SECTION: Final = re.compile(r"\s*\[\s*([^\]]*?)\s*\]\s*")
-_ENTRY: Final = re.compile(r"\s*([^=\s;#\[\]][^=\[\]]*?)(\[\])?\s*(?:=\s*(.*?))?\s*")
+_SECTION: Final = re.compile(r"\s*+\[([^\]]*+)\]\s*+")
+_ENTRY: Final = re.compile(r"\s*+([^=\s;#\[\]][^=\[\]]*+)(\[\])?\s*+(?:=(.*))?")
 
 
 class Entry(NamedTuple):
@@ -64,7 +64,7 @@ def _ini(lines: list[Line]) -> list[Entry]:
     section = "main"
     for line in lines:
         if head := _SECTION.fullmatch(line.text):
-            section = head[1].lower()
+            section = head[1].strip().lower()
         elif entry := _ENTRY.fullmatch(line.text):
             entries.append(Entry(section, entry[1].strip(), "true" if entry[3] is None else entry[3].strip(), line))
     return entries

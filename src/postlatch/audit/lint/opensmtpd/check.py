@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from postlatch.audit.lint.index import NetworkIndex
 from postlatch.audit.lint.may import EITHER, NO, UNSURE, YES, May, chosen, known, negated
 from postlatch.audit.lint.opensmtpd.config import Condition, Config, Listener, Rule, load
 from postlatch.audit.lint.opensmtpd.faults import faults
@@ -52,17 +53,15 @@ class _Judge:
         self._names_known = names_known
         self._relays = {name for name, action in config.actions.items() if action.words[2].text == "relay"} | {"relay"}
         self._senders = _senders(config)
-        self._sources = {id(condition): _networks(condition) for rule in config.rules for condition in rule.conditions}
-        self.networks: list[Network] = [network for networks in self._sources.values() for network in networks]
+        sources = {id(condition): _networks(condition) for rule in config.rules for condition in rule.conditions}
+        self.networks: list[Network] = [network for networks in sources.values() for network in networks]
+        self._sources = {key: NetworkIndex(networks) for key, networks in sources.items() if networks}
         self._answers: dict[object, Answer] = {}
 
     def answer(self, client: Client) -> Answer:
         """For one client; clients that all rules treat alike have one answer."""
-        self._budget.spend(1 + len(self.networks) // 8)
-        alike = (
-            client.is_loopback,
-            tuple(any(client in network for network in networks) for networks in self._sources.values()),
-        )
+        self._budget.spend(1 + len(self._sources))
+        alike = (client.is_loopback, tuple(index.narrowest(client) for index in self._sources.values()))
         if alike not in self._answers:
             self._answers[alike] = self._answer(client)
         return self._answers[alike]
@@ -129,7 +128,8 @@ class _Judge:
         if table.entries is None:
             return UNSURE
         if subject == "src" and not condition.regex:
-            return known(any(asked.client in network for network in self._sources[id(condition)]))
+            index = self._sources.get(id(condition))
+            return known(index is not None and index.narrowest(asked.client) is not None)
         return self._compared(condition, table.entries, asked)
 
     def _compared(self, condition: Condition, entries: list[str], asked: _Asked) -> May:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Final
 
+from postlatch.audit.lint.index import NetworkIndex
 from postlatch.audit.lint.reading import Budget, Line, shown
 from postlatch.audit.lint.sendmail.config import Config, Entry, load
 from postlatch.audit.lint.sendmail.faults import auth_flags, faults
@@ -41,20 +42,21 @@ class _Judge:
                 self._by_name.setdefault((entry.tag, entry.key), entry)
         self._relay_nets = {network: line for line in config.relay_domains if (network := network_of(line.text)) is not None}
         self.networks: list[Network] = [*self._by_network, *self._relay_nets]
+        self._access_index, self._list_index = NetworkIndex(self._by_network), NetworkIndex(self._relay_nets)
         self._anyone = self._for_anyone()
 
     def answer(self, client: Client) -> Answer:
         """For one client."""
-        self._budget.spend(1 + len(self.networks) // 8)
+        self._budget.spend()
         if client.is_loopback:
             return Answer(Verdict.OPEN, "this machine itself may relay")
         if self._anyone is not None and self._anyone.verdict is Verdict.OPEN:
             return self._anyone
-        matching = [network for network in self._relay_nets if client in network]
-        if matching:
-            return _by_list(self._relay_nets[matching[0]], str(matching[0]))
+        listed = self._list_index.narrowest(client)
+        if listed is not None:
+            return _by_list(self._relay_nets[listed], str(listed))
         entry = self._by_name.get(("connect", _CLIENT_NAME)) if self._named else None
-        narrow = max((n for n in self._by_network if client in n), key=lambda network: network.prefixlen, default=None)
+        narrow = self._access_index.narrowest(client)
         entry = entry or (None if narrow is None else self._by_network[narrow])
         if entry is not None and entry.value.upper() == "RELAY":
             return _by_access(entry, f"clients in {narrow}")
