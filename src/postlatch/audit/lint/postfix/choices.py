@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import combinations, product
 from typing import Final, NamedTuple
 
 from postlatch.audit.lint.postfix import witness
@@ -17,6 +18,9 @@ HELO: Final = "mail.stranger.example"
 RECIPIENT: Final = "someone@elsewhere.example"
 _MOST_OF_ONE_ANSWER: Final = 25
 _MOST_RULES: Final = 60
+_MOST_CROSSED: Final = 12
+_MOST_PAIRED_TABLES: Final = 6
+_MOST_PAIRS: Final = 30
 _MOST_UNDECIDED: Final = 3  # searches that took too long: then no more are begun
 
 
@@ -74,7 +78,7 @@ class Sayings:
         keys = (key for key in self._keys("check_sender_access") if key != null)
         found += [_address(key, "stranger.example") for key in keys]
         found += self._found("check_sender_access", witness.SENDER)
-        return _options(found)
+        return _options(_crossed(found))
 
     @cached_property
     def helos(self) -> list[Option]:
@@ -100,7 +104,7 @@ class Sayings:
         for template in (witness.RECIPIENT, witness.RECIPIENT_ANYWHERE):
             found += self._found("check_recipient_access", template)
         found += [f"someone@{domain}" for domain in self._relayed()]
-        return [option for option in _options(found) if self._foreign(option.value or "")]
+        return [option for option in _options(_crossed(found)) if self._foreign(option.value or "")]
 
     def _relayed(self) -> Iterator[str]:
         """Domains of strangers that relay_domains has: below a top-level domain, or by a pattern."""
@@ -109,7 +113,8 @@ class Sayings:
         yield from (f"elsewhere.{name.strip('.')}" for name in names if name.strip(".") and "." not in name.strip("."))
         for table in relayed.tables():
             if isinstance(table, Rules):
-                yield from self._of_rules(table, witness.DOMAIN)
+                for goal in self._goals(table)[:-1]:
+                    yield from self._text(witness.DOMAIN, goal)
 
     def _foreign(self, address: str) -> bool:
         """Mail to a domain of the server's own is no relaying, whatever its tables say."""
@@ -153,32 +158,35 @@ class Sayings:
                 self.complete = False
 
     def _found(self, name: str, template: Pattern) -> list[str]:
-        found: list[str] = []
-        for table in self._used.get(name, []):
-            if isinstance(table, Rules):
-                found += self._of_rules(table, template)
+        """Texts for every rule that does not refuse, and for each two such rules of two tables together."""
+        goals = [self._goals(table) for table in self._used.get(name, []) if isinstance(table, Rules)]
+        found = [text for of_table in goals for goal in of_table for text in self._text(template, goal)]
+        for one, other in list(combinations(goals, 2))[:_MOST_PAIRED_TABLES]:
+            for first, second in list(product(one, other))[:_MOST_PAIRS]:
+                found += self._text(template, first.with_(second))
         return found
 
-    def _of_rules(self, table: Rules, template: Pattern) -> Iterator[str]:
-        """For each rule that does not refuse, a text that reaches it; and one that reaches none."""
+    def _goals(self, table: Rules) -> list[_Goal]:
+        """What a text has to be for each rule that does not refuse to be the first that matches; and to reach none."""
         rules = [rule for rule in table.rules if rule.pattern is not None]
         if len(rules) > _MOST_RULES:
             self.complete = False
+        goals: list[_Goal] = []
         missed = _Missed([], [], [])
         for rule in rules[:_MOST_RULES]:
-            wanted, unwanted = _matching([*rule.conditions, rule])
             if not _refuses(rule.entry):
-                yield from self._text([template, *wanted, *missed.wanted], [*unwanted, *missed.unwanted])
+                reached = missed.goal().with_(_matching([*rule.conditions, rule]))
+                goals.append(reached)
                 if missed.blocks:  # also one that none of the blocks before can have taken
-                    yield from self._text([template, *wanted, *missed.wanted], [*unwanted, *missed.unwanted, *missed.blocks])
+                    goals.append(reached.with_(_Goal([], missed.blocks[:])))
             missed.add(rule)
-        yield from self._text([template, *missed.wanted], missed.unwanted)
+        return [*goals, missed.goal()]
 
-    def _text(self, wanted: list[Pattern], unwanted: list[Pattern]) -> Iterator[str]:
+    def _text(self, template: Pattern, goal: _Goal) -> Iterator[str]:
         if self._undecided >= _MOST_UNDECIDED:
             return
         try:
-            text = witness.find(wanted, unwanted)
+            text = witness.find([template, *goal.wanted], goal.unwanted)
         except witness.Undecided:
             self.complete = False
             self._undecided += 1
@@ -187,12 +195,27 @@ class Sayings:
             yield text
 
 
+class _Goal(NamedTuple):
+    """What a text must match, and what it must not."""
+
+    wanted: list[Pattern]
+    unwanted: list[Pattern]
+
+    def with_(self, other: _Goal) -> _Goal:
+        """Both at once."""
+        return _Goal([*self.wanted, *other.wanted], [*self.unwanted, *other.unwanted])
+
+
 class _Missed(NamedTuple):
     """What a text must and must not match to get past the rules so far. ``blocks``: the conditions of rules in ``if``."""
 
     wanted: list[Pattern]
     unwanted: list[Pattern]
     blocks: list[Pattern]
+
+    def goal(self) -> _Goal:
+        """To get past all of them."""
+        return _Goal(self.wanted[:], self.unwanted[:])
 
     def add(self, rule: Rule) -> None:
         """One more rule to get past."""
@@ -204,10 +227,18 @@ class _Missed(NamedTuple):
             (self.wanted if rule.negated else self.unwanted).append(rule.pattern)
 
 
-def _matching(rules: list[Rule]) -> tuple[list[Pattern], list[Pattern]]:
-    """What a text must and must not match for all of these to hold."""
+def _matching(rules: list[Rule]) -> _Goal:
+    """For all of these to hold."""
     wanted = [rule.pattern for rule in rules if rule.pattern is not None and not rule.negated]
-    return wanted, [rule.pattern for rule in rules if rule.pattern is not None and rule.negated]
+    return _Goal(wanted, [rule.pattern for rule in rules if rule.pattern is not None and rule.negated])
+
+
+def _crossed(found: list[str]) -> list[str]:
+    """Every user at every domain: one table may look at the one, another at the other."""
+    parts = [address.rpartition("@") for address in dict.fromkeys(found) if address]
+    users = list(dict.fromkeys(user for user, _, _ in parts))[:_MOST_CROSSED]
+    domains = list(dict.fromkeys(domain for _, _, domain in parts))[:_MOST_CROSSED]
+    return [*found, *(f"{user}@{domain}" for user, domain in product(users, domains))]
 
 
 def _address(key: str, domain: str) -> str:
