@@ -203,7 +203,10 @@ def tampered(database: Path, sql: str) -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "UPDATE journal_batches SET first_at = first_at - 60, last_at = last_at - 60 WHERE batch = 3",
+        pytest.param(
+            "UPDATE journal_batches SET first_at = first_at - 60, last_at = last_at - 60 WHERE batch = 3",
+            marks=pytest.mark.soak,
+        ),
         pytest.param(
             "UPDATE journal_batches SET payload = (SELECT payload FROM journal_batches WHERE batch = 2) WHERE batch = 3",
             marks=pytest.mark.soak,

@@ -150,7 +150,7 @@ class Sayings:
     def _some(self, table: Table) -> Iterator[str]:
         counts: dict[tuple[str, bool, bool], int] = {}
         for key, entry in table.keys.items():
-            kind = (_answer(entry), "@" in key, key.startswith("."))
+            kind = (entry.word, "@" in key, key.startswith("."))
             counts[kind] = counts.get(kind, 0) + 1
             if counts[kind] <= _MOST_OF_ONE_ANSWER:
                 yield key
@@ -253,12 +253,8 @@ def _host(key: str) -> str:
     return "mail" + key if key.startswith(".") else key
 
 
-def _answer(entry: Entry) -> str:
-    return entry.value.split(None, 1)[0].upper()
-
-
 def _refuses(entry: Entry) -> bool:
-    word = _answer(entry)
+    word = entry.word
     return word in {"REJECT", "DEFER", "HANGUP"} or (
         word[0] in "45" and len(word) == 3 and word.isdigit() and entry.value != word
     )

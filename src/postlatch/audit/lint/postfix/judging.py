@@ -180,7 +180,8 @@ def _table(passage: Passage, end: End) -> Finding:
         Severity.CRITICAL,
         shown(f"{end.restriction} in {passage.service.where(end.parameter)} says {end.words}{said}", 400),
         "OK in a relay or recipient restriction permits mail to any domain, and what it looks at is the sender's own choice",
-        f"say DUNNO instead of {shown(end.words.split(None, 1)[0], 20)}, or put the look-up after reject_unauth_destination",
+        f"say DUNNO instead of {shown(end.words.partition(' ')[0] or 'nothing', 20)}, "
+        "or put the look-up after reject_unauth_destination",
         *at,
     )
 

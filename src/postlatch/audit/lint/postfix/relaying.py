@@ -53,9 +53,12 @@ def _incomplete(sayings: Sayings) -> Way | None:
 def _run(service: SmtpService, sayings: Sayings, client: Client, script: Script) -> Way | None:
     walk = Walk(service, sayings, client, script)
     try:
-        accepted = _early_stages(walk) and _recipient_stage(walk) and _data_stages(walk)
-    except ServerError:
+        # All lists must let it pass and none decides for another, so the order does not matter: first those that mostly refuse.
+        accepted = _recipient_stage(walk) and _early_stages(walk) and _data_stages(walk)
+    except (ServerError, LookupFails):
         return None
+    except Unreadable as error:  # of a list, where nothing else decided
+        return Way("", (), (), (), (*walk.assumed, str(error)))
     if not accepted or walk.discard or not _goes_out(walk):
         return None
     recipient = walk.value("recipient") or ""
@@ -74,25 +77,23 @@ def _run(service: SmtpService, sayings: Sayings, client: Client, script: Script)
 def _early_stages(walk: Walk) -> bool:
     """The lists of client, HELO and MAIL: with smtpd_delay_reject they run at RCPT, when all is known."""
     delayed = walk.service.parameters.flag("smtpd_delay_reject")
+    ends = list(walk.ends)
     for stage in STAGES:
+        walk.defer_if_reject = False
         if not delayed:
             walk.visible = {"client": set[str](), "helo": {"helo"}, "sender": {"helo", "sender"}}[stage]
         if stage == "helo" and walk.service.restrictions("helo") and walk.value("helo") is None:
             continue
         if evaluate(walk, f"smtpd_{stage}_restrictions", f"check_{stage}_access") is Status.REJECT:
             return False
-        walk.ends.clear()
-        walk.defer_if_reject = False
+    walk.ends = ends
     walk.visible = {"helo", "sender", "recipient"}
-    return True
+    return not walk.defer_if_permit
 
 
 def _recipient_stage(walk: Walk) -> bool:
-    """Relay and recipient restrictions: both must let it pass, whatever their order."""
-    order = ["relay", "recipient"]
-    if not walk.service.parameters.flag("smtpd_relay_before_recipient_restrictions"):
-        order.reverse()
-    for stage in order:
+    """Relay and recipient restrictions: both must let it pass, whatever smtpd_relay_before_recipient_restrictions says."""
+    for stage in ("relay", "recipient"):
         if evaluate(walk, f"smtpd_{stage}_restrictions", "check_recipient_access") is Status.REJECT:
             return False
     return not walk.defer_if_permit

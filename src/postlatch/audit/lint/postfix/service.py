@@ -11,7 +11,7 @@ from postlatch.audit.lint.postfix.cf import Service, Setting, split_list
 from postlatch.audit.lint.postfix.expand import Parameters
 from postlatch.audit.lint.postfix.files import Place
 from postlatch.audit.lint.postfix.lists import MatchList
-from postlatch.audit.lint.postfix.tables import Table, Tables, Unreadable
+from postlatch.audit.lint.postfix.tables import LookupFails, Table, Tables, Unreadable
 from postlatch.audit.lint.reading import shown
 from postlatch.audit.lint.survey import Address
 
@@ -87,13 +87,13 @@ class SmtpService:
     def _holds(self, name: str, domain: str) -> bool:
         try:
             return self.match_list(name).string(domain) is not None
-        except Unreadable:  # a list of domains of one's own, somewhere else: a stranger's is not in it
+        except (Unreadable, LookupFails):  # a list of domains of one's own, somewhere else: a stranger's is not in it
             return False
 
     def _relays(self, domain: str) -> bool:
         try:
             return self.match_list("relay_domains").domain(domain) is not None
-        except Unreadable:
+        except (Unreadable, LookupFails):
             return False
 
     def listed_recipient(self, address: str) -> bool:

@@ -32,6 +32,11 @@ class Entry(NamedTuple):
     value: str
     place: str
 
+    @property
+    def word(self) -> str:
+        """What is done: the first word of the value, in capitals; a value may be empty."""
+        return self.value.strip().partition(" ")[0].upper()
+
 
 class Rule(NamedTuple):
     """One line of a regexp, pcre or cidr table. ``pattern`` None: it cannot be judged, ``why`` says so."""
@@ -111,7 +116,7 @@ class Rules(Table):
         single = address.network_address if address is not None and address.num_addresses == 1 else None
         for rule in self.rules:
             if all(_matches(outer, key, single) for outer in rule.conditions) and _matches(rule, key, single):
-                if "$" in rule.entry.value.split(None, 1)[0]:
+                if "$" in rule.entry.word:
                     raise Unreadable(f"{rule.entry.place} answers with a part of the question")
                 return rule.entry
         return None
