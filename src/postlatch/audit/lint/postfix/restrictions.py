@@ -8,7 +8,7 @@ from postlatch.audit.lint.postfix.cf import split_list
 from postlatch.audit.lint.postfix.choices import Option
 from postlatch.audit.lint.postfix.service import told
 from postlatch.audit.lint.postfix.tables import Entry, LookupFails, Table, Unreadable
-from postlatch.audit.lint.postfix.walk import End, ServerError, Status, Walk, is_valid_helo
+from postlatch.audit.lint.postfix.walk import End, ServerError, Status, Walk, is_full_helo, is_valid_helo
 
 _DEEPEST: Final = 100
 _MOST_STEPS: Final = 2000
@@ -340,7 +340,7 @@ def _fqdn_helo(walk: Walk) -> Status:
     helo = walk.chosen("helo")
     if helo is None or "helo" not in walk.visible:
         return Status.DUNNO
-    return Status.DUNNO if "." in helo and is_valid_helo(helo) else Status.REJECT
+    return Status.DUNNO if is_full_helo(helo) else Status.REJECT
 
 
 def _valid_helo(walk: Walk) -> Status:

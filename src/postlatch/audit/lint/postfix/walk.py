@@ -130,8 +130,8 @@ class Walk:
     def _helo_fits(self, helo: str | None) -> bool:
         if helo is None:
             return True
-        valid = is_valid_helo(helo) or not {"helo_valid", "helo_fqdn"} & self._needs
-        return valid and ("." in helo or "helo_fqdn" not in self._needs)
+        valid = is_valid_helo(helo) or "helo_valid" not in self._needs
+        return valid and (is_full_helo(helo) or "helo_fqdn" not in self._needs)
 
     def owned(self, sender: str) -> bool:
         """Whether ``smtpd_sender_login_maps`` has an owner for a sender."""
@@ -184,14 +184,23 @@ class Walk:
 
 
 def is_valid_helo(helo: str) -> bool:
-    """Whether it is a host's name or address (``valid_hostname``): no name has digits only."""
+    """Whether it is a host's name, or an address (reject_invalid_helo_hostname)."""
     try:
         return bool(ip_address(helo))
     except ValueError:
-        pass
-    labels = helo.removesuffix(".").split(".")
-    if helo.replace(".", "").isdigit():
+        return _is_host_name(helo)
+
+
+def is_full_helo(helo: str) -> bool:
+    """Whether it is a name with a domain; an address without brackets is none (reject_non_fqdn_helo_hostname)."""
+    return "." in helo and _is_host_name(helo)
+
+
+def _is_host_name(name: str) -> bool:
+    """``valid_hostname``: no name has digits only."""
+    if name.replace(".", "").isdigit():
         return False
+    labels = name.removesuffix(".").split(".")
     return all(label and not label.startswith("-") and not label.endswith("-") and len(label) < 64 for label in labels)
 
 
