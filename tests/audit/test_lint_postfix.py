@@ -73,6 +73,7 @@ def test_the_default_configuration_is_closed_and_says_who_may_relay(tmp_path: Pa
         (RELAY + "check_sender_access regexp:{{/./ REJECT} {/^boss/ OK}}, check_sender_access inline:{boss@=OK}, "
          + "reject_unauth_destination\n", CLOSED, None),
         (_guarded("permit_naked_ip_address"), OPEN, "postfix.relay-restrictions"),
+        (_guarded("check_recipient_access inline:{elsewhere.example=REJECT, abuse@=OK}"), OPEN, "postfix.access-permit"),
         (_guarded("reject_invalid_helo_hostname, permit_naked_ip_address"), OPEN, "postfix.relay-restrictions"),
         (_guarded("reject_non_fqdn_helo_hostname, permit_naked_ip_address"), CLOSED, None),
         (_guarded("reject_non_fqdn_helo_hostname, check_helo_access inline:{printer=OK}"), CLOSED, None),

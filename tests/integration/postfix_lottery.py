@@ -312,7 +312,8 @@ def _worth(lot: Lot) -> tuple[list[str | None], list[tuple[str, str]]]:
         list(HELOS) if "helo" in text.replace("smtpd_helo_required", "") or "naked" in text else [HELOS[0]]
     )
     senders = SENDERS if "sender" in text else SENDERS[:1]
-    recipients = _FOREIGN if "recipient_access" in text or "relay_domains" in text else _FOREIGN[:1]
+    foreign = [recipient for recipient in _FOREIGN if recipient not in text]  # one that a table names is meant
+    recipients = foreign if "recipient_access" in text or "relay_domains" in text else foreign[:1]
     return helos, list(product(senders, recipients))
 
 

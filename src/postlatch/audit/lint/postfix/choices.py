@@ -11,11 +11,11 @@ from postlatch.audit.lint.postfix import witness
 from postlatch.audit.lint.postfix.lists import is_name, names_in
 from postlatch.audit.lint.postfix.pattern import Pattern
 from postlatch.audit.lint.postfix.service import SmtpService
-from postlatch.audit.lint.postfix.tables import Entry, Rule, Rules, Table
+from postlatch.audit.lint.postfix.tables import Entry, Everything, Rule, Rules, Table
 
 SENDER: Final = "someone@stranger.example"
 HELO: Final = "mail.stranger.example"
-RECIPIENT: Final = "someone@elsewhere.example"
+_PARENTS: Final = ("example", "net", "org", "name", "blog")
 _MOST_OF_ONE_ANSWER: Final = 25
 _MOST_RULES: Final = 60
 _MOST_CROSSED: Final = 12
@@ -73,7 +73,8 @@ class Sayings:
     @cached_property
     def senders(self) -> list[Option]:
         """Envelope senders; empty is the null sender."""
-        found = [SENDER, ""]
+        found = [f"someone@{domain}" for domain in self._plain("check_sender_access", "stranger")]
+        found.insert(1, "")
         null = self._service.parameters.get("smtpd_null_access_lookup_key")
         keys = (key for key in self._keys("check_sender_access") if key != null)
         found += [_address(key, "stranger.example") for key in keys]
@@ -83,7 +84,7 @@ class Sayings:
     @cached_property
     def helos(self) -> list[Option]:
         """Names in HELO; None: no HELO at all, where that is allowed."""
-        found: list[str | None] = [HELO]
+        found: list[str | None] = [f"mail.{domain}" for domain in self._plain("check_helo_access", "stranger")]
         if not self._service.parameters.flag("smtpd_helo_required"):
             found.append(None)
         if any(name == "permit_naked_ip_address" for name, _ in self._service.used()):
@@ -95,7 +96,7 @@ class Sayings:
     @cached_property
     def recipients(self) -> list[Option]:
         """Recipients in domains of others: one that nobody knows, users that a table names, and what its patterns match."""
-        found = [RECIPIENT]
+        found = [f"someone@{domain}" for domain in self._plain("check_recipient_access", "elsewhere")]
         for key in self._keys("check_recipient_access"):
             if key.endswith("@"):
                 found.append(f"{key}elsewhere.example")
@@ -142,10 +143,19 @@ class Sayings:
         """Whether there are any such patterns."""
         return any(isinstance(table, Rules) and names_in(table) for table in self._used.get("check_client_access", []))
 
+    def _plain(self, name: str, label: str) -> Iterator[str]:
+        """Domains that nobody speaks of: the usual one, and others until no table has it or a parent of it."""
+        tables = [table for table in self._used.get(name, []) if table.partial and not isinstance(table, Everything)]
+        for parent in _PARENTS:
+            yield f"{label}.{parent}"
+            if not {parent, f".{parent}", f"{label}.{parent}"} & {key for table in tables for key in table.keys}:
+                return
+
     def _keys(self, name: str) -> Iterator[str]:
         """The keys of the tables of one kind: of many with one answer only some."""
         for table in self._used.get(name, []):
-            yield from self._some(table)
+            if not isinstance(table, Everything):
+                yield from self._some(table)
 
     def _some(self, table: Table) -> Iterator[str]:
         counts: dict[tuple[str, bool, bool], int] = {}
