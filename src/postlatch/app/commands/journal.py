@@ -20,10 +20,19 @@ from postlatch.journal.search import Query, search, tail
 from postlatch.journal.times import when
 
 _MOST = 10_000
+_SETTLING = 1.0  # seconds
 
 
 def _limit(arguments: dict[str, Any], otherwise: int) -> int:
     return min(_MOST, int(arguments.get("limit") or otherwise))
+
+
+async def _settled(world: World) -> None:
+    """What happened before a question is in its answer: waits for the events on their way, but not for a disk that hangs."""
+    written = world.writer.submit(())
+    await asyncio.wait((written,), timeout=_SETTLING)
+    if written.done():
+        written.exception()  # a store that fails can still be read
 
 
 async def read_after(world: World, arguments: dict[str, Any]) -> Answer:
@@ -35,6 +44,7 @@ async def read_after(world: World, arguments: dict[str, Any]) -> Answer:
 async def tail_now(world: World, arguments: dict[str, Any]) -> Answer:
     """The last events."""
     count = min(_MOST, int(arguments.get("lines") or 20))
+    await _settled(world)
     return good("journal", events=await world.reader.read(partial(tail, count=count)))
 
 
@@ -46,6 +56,7 @@ async def find(world: World, arguments: dict[str, Any]) -> Answer:
         since=arguments.get("since", -math.inf),
         until=arguments.get("until", math.inf),
     )
+    await _settled(world)
     found = await world.reader.read(partial(search, query=query, limit=_limit(arguments, 100)))
     return Answer(GOOD if found else BAD_NEWS, {"schema": "postlatch.journal/1", "events": found})
 
