@@ -51,3 +51,25 @@ class LintResult(NamedTuple):
     verdict: Verdict
     can_relay: tuple[str, ...]
     findings: tuple[Finding, ...]
+
+
+class Evidence(StrEnum):
+    """How far a message of the auditor got, from refused to proved."""
+
+    E0 = "E0"  # refused at MAIL or RCPT
+    E1 = "E1"  # RCPT answered with 2xx
+    E2 = "E2"  # DATA answered with 354
+    E3 = "E3"  # the final dot answered with 2xx
+    E4 = "E4"  # seen at the canary: it was relayed
+    E5 = "E5"  # a bounce of it seen at the canary, which is a sender that was made up: backscatter
+
+
+class AuditVerdict(StrEnum):
+    """What a server is, seen from outside, worst first. Open is only what delivered to the canary."""
+
+    OPEN = "open"
+    BACKSCATTER = "backscatter"
+    ACCEPTS = "accepts"
+    SPOOFABLE = "spoofable"
+    INCONCLUSIVE = "inconclusive"
+    CLOSED = "closed"

@@ -19,17 +19,37 @@ def junit(name: str, result: LintResult) -> str:
     _verdict(suite, name, result)
     for finding in result.findings:
         _finding(suite, name, finding)
-    counts = {
-        "tests": str(len(suite)),
+    suite.attrib.update(counts(suite, 0.0))
+    return written(suites)
+
+
+def counts(suite: Element, seconds: float) -> dict[str, str]:
+    """The attributes of a suite whose cases are all there."""
+    return {
+        "tests": str(len(suite.findall("testcase"))),
         "failures": str(len(suite.findall("testcase/failure"))),
         "errors": "0",
         "skipped": str(len(suite.findall("testcase/skipped"))),
-        "time": "0",
+        "time": f"{seconds:.3f}",
     }
-    suite.attrib.update(counts)
-    suites.attrib.update({key: counts[key] for key in ("tests", "failures", "errors", "time")})
+
+
+def written(suites: Element) -> str:
+    """The document, with the sums of all suites. In ASCII, so that no pipe and no locale can spoil it."""
+    for key in ("tests", "failures", "errors"):
+        suites.set(key, str(sum(int(suite.get(key, "0")) for suite in suites)))
+    suites.set("time", f"{sum(float(suite.get('time', '0')) for suite in suites):.3f}")
+    for element in suites.iter():
+        element.attrib.update({key: _legal(value) for key, value in element.attrib.items()})
+        element.text = _legal(element.text) if element.text else element.text
     indent(suites)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suites, "unicode") + "\n"
+    document: bytes = tostring(suites)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + document.decode("ascii") + "\n"
+
+
+def _legal(text: str) -> str:
+    """XML 1.0 section 2.2 has no place for control characters, not even escaped, nor for lone surrogates."""
+    return "".join(char if char.isprintable() or char in "\t\n" else f"\\u{ord(char):04x}" for char in text)
 
 
 def _verdict(suite: Element, name: str, result: LintResult) -> None:

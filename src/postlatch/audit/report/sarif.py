@@ -10,7 +10,7 @@ from urllib.parse import quote
 from postlatch.audit.values import Finding, Severity
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_LEVELS: Final = {
+LEVELS: Final = {
     Severity.CRITICAL: "error",
     Severity.HIGH: "error",
     Severity.MEDIUM: "warning",
@@ -29,8 +29,8 @@ _SCORES: Final = {
 
 def sarif(findings: Sequence[Finding], version: str, sentences: Sequence[str] = ()) -> dict[str, Any]:
     """One log with one run. ``version`` is Postlatch's; ``sentences`` who could relay, as notifications of the tool."""
-    rules = {finding.id: finding for finding in reversed(findings)}
-    order = sorted(rules)
+    rules = rules_of(findings)
+    order = [rule["id"] for rule in rules]
     return {
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -40,7 +40,7 @@ def sarif(findings: Sequence[Finding], version: str, sentences: Sequence[str] = 
                     "driver": {
                         "name": "Postlatch",
                         "version": version,
-                        "rules": [_rule(rules[name]) for name in order],
+                        "rules": rules,
                     }
                 },
                 "results": [_result(finding, order.index(finding.id)) for finding in findings],
@@ -55,24 +55,35 @@ def sarif(findings: Sequence[Finding], version: str, sentences: Sequence[str] = 
     }
 
 
+def rules_of(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """One rule for each kind of finding, in the order of their names."""
+    first = {finding.id: finding for finding in reversed(findings)}
+    return [_rule(first[name]) for name in sorted(first)]
+
+
+def sentence(finding: Finding) -> str:
+    """All that is to be said of it. The change stays as it is to be typed."""
+    said = [part if part.endswith((".", "!", "?")) else f"{part}." for part in (finding.message, finding.why) if part]
+    return " ".join([*said, f"Change: {finding.fix}"] if finding.fix else said)
+
+
 def _rule(finding: Finding) -> dict[str, Any]:
     name = "".join(part.capitalize() for part in finding.id.replace(".", "-").split("-"))
     return {
         "id": finding.id,
         "name": name,
         "shortDescription": {"text": finding.why or finding.message},
-        "defaultConfiguration": {"level": _LEVELS[finding.severity]},
+        "defaultConfiguration": {"level": LEVELS[finding.severity]},
         "properties": {"security-severity": _SCORES[finding.severity], "tags": ["security"]},
     }
 
 
 def _result(finding: Finding, rule: int) -> dict[str, Any]:
-    text = ". ".join(filter(None, (finding.message, finding.why, f"Change: {finding.fix}" if finding.fix else "")))
     result: dict[str, Any] = {
         "ruleId": finding.id,
         "ruleIndex": rule,
-        "level": _LEVELS[finding.severity],
-        "message": {"text": text},
+        "level": LEVELS[finding.severity],
+        "message": {"text": sentence(finding)},
         "properties": {"severity": finding.severity.value},
     }
     if finding.file:

@@ -1,0 +1,1 @@
+"""Asks a mail server, as a stranger would, what it does: one file a family of questions."""

@@ -1,0 +1,78 @@
+"""Asks whether VRFY and EXPN tell a stranger which mailboxes there are (J08; RFC 5321 section 7.3)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from postlatch.audit.probes.asking import Question, ask_each
+from postlatch.audit.probes.conversation import Conversation, Reply
+from postlatch.audit.probes.fixes import fix
+from postlatch.audit.probes.inquiry import Inquiry
+from postlatch.audit.probes.values import Outcome, Stand
+from postlatch.audit.values import Finding, Severity
+
+# Names that nearly every system has. Exim ends a conversation after ten commands that are no mail.
+_LIKELY: Final = ("root", "postmaster")
+_ABOUT: Final = {
+    "VRFY": (Severity.LOW, "audit.vrfy", "which mailboxes exist", "Spammers and guessers of passwords learn whom to try."),
+    "EXPN": (
+        Severity.MEDIUM,
+        "audit.expn",
+        "which lists exist, and who is on them",
+        "Lists and aliases are read out to anybody, with the addresses behind them.",
+    ),
+}
+
+
+async def ask(inquiry: Inquiry) -> list[Outcome]:
+    """Where strangers hand in their mail."""
+    asks = _Asks(inquiry)
+    questions = [
+        Question(Outcome("J08", inquiry.places[0], Stand.UNDECIDED, how=verb), asks.verb(verb), if_closed=Stand.HELD)
+        for verb in _ABOUT
+    ]
+    return await ask_each(inquiry, questions)
+
+
+class _Asks:
+    def __init__(self, inquiry: Inquiry) -> None:
+        self._inquiry = inquiry
+
+    def verb(self, verb: str) -> _Compared:
+        known = dict.fromkeys(filter(None, (self._inquiry.names.mailbox, *_LIKELY)))
+        return _Compared(verb, list(known), self._inquiry.names.unknown, self._inquiry.server.product)
+
+
+class _Compared:
+    """The answers for names that likely exist against that for one that nobody has."""
+
+    def __init__(self, verb: str, known: list[str], unknown: str, product: str) -> None:
+        self._verb = verb
+        self._known = known
+        self._unknown = unknown
+        self._product = product
+
+    async def __call__(self, talk: Conversation, begun: Outcome) -> Outcome:
+        other = await talk.say(f"{self._verb} {self._unknown}")
+        if _is_unknown_command(other):
+            return begun._replace(stand=Stand.HELD, why=other.text)
+        for name in self._known:
+            reply = await talk.say(f"{self._verb} {name}")
+            if reply.taken and _kind(reply) != _kind(other):
+                return begun._replace(stand=Stand.BROKE, why=reply.text, finding=self._finding(begun, name, reply, other))
+        return begun._replace(stand=Stand.HELD, why=f"for all names alike: {other.text}")
+
+    def _finding(self, begun: Outcome, name: str, reply: Reply, other: Reply) -> Finding:
+        severity, slug, what, why = _ABOUT[self._verb]
+        message = (
+            f"At {begun.place}, {self._verb} tells {what}: {reply.text} for {name}, {other.text} for a name that nobody has"
+        )
+        return Finding(slug, severity, message, why, fix(slug, self._product))
+
+
+def _kind(reply: Reply) -> tuple[int, str]:
+    return reply.code, reply.enhanced
+
+
+def _is_unknown_command(reply: Reply) -> bool:
+    return reply.code in {500, 502, 503}
