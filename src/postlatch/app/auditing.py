@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from postlatch import __version__
 from postlatch.app.answer import BAD_NEWS, GOOD, UNDECIDED, UNUSABLE, Answer
-from postlatch.app.audit_canary import Canaries, canaries
+from postlatch.app.audit_canary import NOBODY, Canaries, canaries
 from postlatch.app.audit_options import OTHER_DOMAIN, Options, OptionsError, Target, options_of
 from postlatch.app.clock import SystemClock
 from postlatch.app.owning import HOW, shows_token
 from postlatch.app.senders import chosen_resolver, chosen_settings
 from postlatch.audit.canary.values import CanaryError
 from postlatch.audit.probes.conversation import Dialer
+from postlatch.audit.probes.dry import DryDialer
 from postlatch.audit.probes.families import ask_all
 from postlatch.audit.probes.manners import Manners
 from postlatch.audit.probes.names import Names
@@ -67,7 +68,9 @@ async def audit_all(options: Options, config: Path | None, arguments: dict[str, 
     run = f"pl{dice.getrandbits(32):08x}"
     results = []
     async with canaries(options.canary, arguments, run, clock) as watching:
-        means = Means(clock, dice, ask_all, run, watching.canary, watching.mailbox, resolver)
+        means = Means(
+            clock, dice, ask_all, run, canary=watching.canary, mailbox_reader=watching.mailbox, resolver=resolver
+        )
         for target in options.targets:
             results.append(await _one(options, target, means, resolver, clock, watching))  # noqa: PERF401 - one by one
     return results

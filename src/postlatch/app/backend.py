@@ -46,6 +46,14 @@ class LocalBackend:
                 from postlatch.app.lint import lint  # noqa: PLC0415
 
                 return lint(arguments)
+            if command == "audit":
+                from postlatch.app.auditing import audit  # noqa: PLC0415
+
+                return audit(config, arguments)
+            if command == "updates":
+                from postlatch.app import updates  # noqa: PLC0415
+
+                return updates.command(config, arguments)
             if command == "reputation":
                 from postlatch.app.reputation import reputation  # noqa: PLC0415
 
@@ -76,11 +84,15 @@ class LocalBackend:
         return follow(ask, arguments) if command == "journal.tail" else export(ask, arguments)
 
     def run(self, command: str, arguments: dict[str, Any], config: Path | None) -> int:
-        """``serve``, ``demo`` and ``firewall run``: take over this process until it ends."""
+        """``serve``, ``demo``, ``firewall run`` and ``audit canary``: take over this process until it ends."""
         if command == "firewall.run":
             from postlatch.app.guarding import run_firewall  # noqa: PLC0415
 
             return run_firewall(lambda: _settings(config))
+        if command == "audit.canary":
+            from postlatch.app.audit_canary import run_canary  # noqa: PLC0415
+
+            return run_canary(arguments)
         if command == "demo":
             from postlatch.app.demo.run import run as run_demo  # noqa: PLC0415
 

@@ -135,6 +135,8 @@ def chosen_settings(config: Path | None) -> Settings | None:
 def chosen_resolver(arguments: dict[str, Any], settings: Settings | None, clock: Clock) -> Resolver:
     if arguments.get("zone"):
         return FakeResolver.from_file(Path(arguments["zone"]))
+    if arguments.get("resolver"):
+        return DnsResolver.of_servers([str(arguments["resolver"])], clock)
     servers = settings.outbound.resolver if settings is not None else ()
     return DnsResolver.of_servers(servers, clock) if servers else DnsResolver.of_system(clock)
 

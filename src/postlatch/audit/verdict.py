@@ -51,10 +51,22 @@ def judge(facts: Facts) -> Judgement:
         findings.append(more)
     if (unknown := _takes_unknown(facts, verdict)) is not None:
         findings.append(unknown)
-    findings = sorted(dict.fromkeys(findings), key=lambda finding: _WORST.index(finding.severity))
+    findings = _merged(findings)
     if verdict is AuditVerdict.BACKSCATTER:
         evidence = Evidence.E5
     return Judgement(verdict, evidence, _grade(verdict, findings), summary, decide, tuple(findings), outcomes)
+
+
+def _merged(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding for each fault, the worst first, however often it was met: the fix is one."""
+    met: dict[str, list[Finding]] = {}
+    for finding in dict.fromkeys(findings):
+        met.setdefault(finding.id, []).append(finding)
+    worst = [(min(alike, key=lambda finding: _WORST.index(finding.severity)), len(alike)) for alike in met.values()]
+    merged = [
+        finding._replace(message=f"{finding.message} (met {count} times)") if count > 1 else finding for finding, count in worst
+    ]
+    return sorted(merged, key=lambda finding: _WORST.index(finding.severity))
 
 
 def _decide(facts: Facts, outcomes: Sequence[Outcome]) -> tuple[AuditVerdict, str, str, Finding | None]:

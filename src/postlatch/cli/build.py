@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,11 @@ def build_cli(backend: Backend) -> click.Group:
         words = name.split(".")
         _group_of(root, words).add_command(_Listed(words[-1], help=text, params=[_config_option()]))
     for command in CATALOGUE:
-        _group_of(root, command.words).add_command(_Leaf(command, backend))
+        leaf = _Leaf(command, backend)
+        if any(other.name.startswith(f"{command.name}.") for other in CATALOGUE):
+            _group_of(root, command.words).add_command(_Both(leaf))
+        else:
+            _group_of(root, command.words).add_command(leaf)
     return root
 
 
@@ -56,6 +61,24 @@ class _Root(_Listed):
                 formatter.write_dl([(name.ljust(width), self.commands[name].get_short_help_str(100)) for name in names])
 
 
+class _Both(_Listed):
+    """A command that is a group too: ``audit TARGET`` and ``audit posture DOMAIN``. A first word that is no subcommand belongs to
+    the command itself."""
+
+    def __init__(self, leaf: _Leaf) -> None:
+        super().__init__(leaf.name, help=leaf.help, params=[_config_option()])
+        self._leaf = leaf
+        leaf.others = self.commands
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Of the subcommand that is named, or of the command itself."""
+        if args and args[0] in self.commands:
+            return super().make_context(info_name, args, parent, **extra)
+        return self._leaf.make_context(info_name, args, parent, **extra)
+
+
 class _Leaf(click.Command):
     """One command of the catalogue."""
 
@@ -69,6 +92,7 @@ class _Leaf(click.Command):
         super().__init__(spec.words[-1], help=spec.help, params=[*params, _config_option()])
         self._spec = spec
         self._backend = backend
+        self.others: Mapping[str, click.Command] = {}  # subcommands, if it has any
 
     def invoke(self, ctx: click.Context) -> None:
         """Carry the command out and exit with its status."""
@@ -110,6 +134,9 @@ class _Leaf(click.Command):
             with formatter.section("Arguments"):
                 formatter.write_dl(positional)
         super().format_options(ctx, formatter)
+        if self.others:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, other.get_short_help_str(100)) for name, other in self.others.items()])
         if self._spec.examples:
             with formatter.section("Examples"):
                 for example in self._spec.examples:

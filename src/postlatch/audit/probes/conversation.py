@@ -7,6 +7,7 @@ that it may be judging.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from contextlib import suppress
 from typing import Final, NamedTuple, Self
@@ -260,7 +261,11 @@ class _ends:  # noqa: N801 - used as a statement
             case ssl.SSLError():
                 raise Ended(Why.TLS, f"no TLS: {printable(str(error))}") from None
             case OSError():
-                raise Ended(self._otherwise, printable(error.strerror or str(error) or "the connection broke")) from None
+                raise Ended(self._otherwise, _trouble(error)) from None
+
+
+def _trouble(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else printable(str(error) or "the connection broke")
 
 
 def _octets(line: str | bytes) -> bytes:

@@ -13,7 +13,7 @@ MAX_CONVERSATIONS: Final = 2000
 
 
 class DryDialer(Dialer):
-    """Connects to nobody. It answers as a server does that takes mail for ``known`` alone; ``said`` is all that was said to it."""
+    """Connects to nobody. Answers as a server that takes mail for ``known`` alone; ``said`` is all that was said to it."""
 
     def __init__(self, manners: Manners, *, helo: str, known: str) -> None:
         super().__init__(manners, helo=helo)

@@ -31,8 +31,7 @@ _FIXES: Final[Mapping[str, Mapping[str, str]]] = {
         "hmailserver": "Settings, Advanced, IP ranges: clear External to external e-mail addresses for every range of"
         " strangers,"
         " or require authentication for it.",
-        "postlatch": "postlatch rights list: end every right whose networks hold strangers; postlatch prove shows who may"
-        " relay.",
+        "postlatch": "postlatch.toml: no [[rights]] whose networks hold strangers; `postlatch prove` shows who may relay.",
         "qmail": "control/rcpthosts: list your own domains; in tcp.smtp, RELAYCLIENT for your own addresses alone.",
         _ANY: "Refuse every recipient outside your own domains, unless the client is logged in or one of your own.",
     },
@@ -102,7 +101,7 @@ _FIXES: Final[Mapping[str, Mapping[str, str]]] = {
         "exchange": "Set-RecipientFilterConfig -RecipientValidationEnabled $true; Set-AcceptedDomain NAME"
         " -AddressBookEnabled $true",
         "haraka": "config/plugins: a rcpt_to plugin that knows the mailboxes (rcpt_to.ldap, rcpt_to.qmail_deliverable).",
-        "postlatch": "postlatch.toml: recipients = [...] in the domain; no catch_all.",
+        "postlatch": 'postlatch.toml: recipients = ["alice", ...] or "callout" in the domain; no "*" in its aliases.',
         _ANY: "Refuse recipients that do not exist with 550 5.1.1 at RCPT.",
     },
     "audit.backscatter": {
@@ -160,7 +159,7 @@ _FIXES: Final[Mapping[str, Mapping[str, str]]] = {
         "exim": "hosts_proxy: the addresses of your own balancers, or not set.",
         "opensmtpd": "smtpd.conf: no proxy-v2 on a `listen` that strangers reach.",
         "haraka": "config/connection.ini: [haproxy] hosts = the addresses of your own balancers.",
-        "postlatch": "postlatch.toml: proxy_from of the listener: the addresses of your own balancers.",
+        "postlatch": "postlatch.toml: proxies of the listener: the addresses of your own balancers alone.",
         _ANY: "Believe PROXY headers from the addresses of your own balancers alone.",
     },
     "audit.auth-before-tls": {

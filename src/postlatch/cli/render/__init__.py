@@ -7,6 +7,7 @@ from typing import Any
 
 from postlatch.cli.render import (
     app_passwords,
+    audit,
     delegations,
     destinations,
     dns,
@@ -23,6 +24,7 @@ from postlatch.cli.render import (
     setup,
     signing,
     strangers,
+    updates,
     wayout,
 )
 from postlatch.cli.text import Line, Table
@@ -58,6 +60,8 @@ RENDERERS: dict[str, Renderer] = {
     "right.resume": masks.resumed,
     "right.revoke": people.done("Revoked the right {name}: it is over now."),
     "lint": linting.lint,
+    "audit": audit.audit,
+    "updates": updates.updates,
     "limits.list": limiting.usage,
     "limits.reset": people.done("Forgot what was counted of {scope} {key}: it begins at nothing."),
     "reputation": strangers.reputation,

@@ -1,4 +1,4 @@
-"""The names of the addresses: PTR records that lead back, and the name in the greeting. RFC 1912 section 2.1, RFC 5321 4.1.4."""
+"""The names of the addresses: PTR records that lead back, and the name in the greeting. RFC 1912 section 2.1."""
 
 from __future__ import annotations
 

@@ -118,21 +118,23 @@ def _addresses(hosts: MailHosts, tools: Tools) -> Check:
                     "publish only public addresses; give your own network its view of the zone if it needs one",
                 )
             )
-    where = {address: host.name for host in reversed(hosts.hosts) for address in host.addresses}
-    for host in hosts.hosts:
-        if twice := [address for address in host.addresses if where[address] != host.name]:
-            faults.append(
-                fault(
-                    "mx.same-address",
-                    Severity.LOW,
-                    f"{host.name} and {where[twice[0]]} are the same machine, {twice[0]}",
-                    "when it fails, the other MX record does not help",
-                    "keep one of them, or give the second a machine of its own",
-                )
-            )
+    faults += _same(hosts)
     shown = several(f"{host.name} {several(map(str, host.addresses), 2)}" for host in hosts.closely)
     detail = f"not answered for {several(failed)}" if failed else shown
     return judged("mx.addresses", "Addresses of the mail hosts", detail, faults, seen=not failed)
+
+
+def _same(hosts: MailHosts) -> Iterable[Finding]:
+    where = {address: host.name for host in reversed(hosts.hosts) for address in host.addresses}
+    for host in hosts.hosts:
+        if twice := [address for address in host.addresses if where[address] != host.name]:
+            yield fault(
+                "mx.same-address",
+                Severity.LOW,
+                f"{host.name} and {where[twice[0]]} are the same machine, {twice[0]}",
+                "when it fails, the other MX record does not help",
+                "keep one of them, or give the second a machine of its own",
+            )
 
 
 def _is_number(name: str) -> bool:
