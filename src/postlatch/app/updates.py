@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +28,7 @@ from postlatch.settings.problem import SettingsError
 
 _OFFLINE: Final = "The network was not asked: Postlatch and the Python packages are unknown. --online asks."
 _MOST_BANNER: Final = 8_192
+_MOST_ADDRESSES: Final = 3  # of one name that are tried
 
 
 class World(NamedTuple):
@@ -138,8 +140,8 @@ def _server_asked(arguments: dict[str, Any]) -> tuple[str, int] | str | None:
     if not given:
         return None
     if given.startswith("["):
-        host, _, rest = given[1:].partition("]")
-        port = rest.removeprefix(":") or "25"
+        host, closed, rest = given[1:].partition("]")
+        host, port = host if closed else "", rest.removeprefix(":") or "25"
     else:
         host, mark, port = given.partition(":")
         port = port if mark else "25"
@@ -162,18 +164,28 @@ async def _named(world: World, arguments: dict[str, Any], asked: tuple[str, int]
 async def _heard(world: World, host: str, port: int, data: Data) -> Item:
     where = printable(f"{host}:{port}", 300)
     try:
-        addresses = await world.resolver.addresses(host)
+        addresses = await _addresses(world.resolver, host)
     except DnsError as error:
         return _silent(where, f"its name was not found: {printable(str(error), 200)}")
     if not addresses:
         return _silent(where, "its name has no address")
     heard = await asyncio.to_thread(world.listen, addresses[0], port)
+    for address in addresses[1:_MOST_ADDRESSES]:
+        if not heard.banner:
+            heard = await asyncio.to_thread(world.listen, address, port)
     if not heard.banner:
         return _silent(where, heard.trouble)
     found = recognise(heard.banner, heard.ehlo)
     item = judge(Server(found.product, found.version, where, found.how), data)
-    greeting = printable(heard.banner.partition("\n")[0], 200)
+    greeting = heard.banner.partition("\n")[0][:200]
     return item._replace(note=f'{item.note} It greets with "{greeting}".')
+
+
+async def _addresses(resolver: Resolver, host: str) -> list[IPAddress]:
+    try:
+        return [ip_address(host)]
+    except ValueError:
+        return await resolver.addresses(host)
 
 
 def _silent(where: str, why: str) -> Item:

@@ -205,4 +205,3 @@ def _unreachable(request: Request, unreached: Sequence[Unreached]) -> TargetResu
 
 def _server(server: Recognised) -> str:
     return " ".join(filter(None, (server.product, server.version)))
-

@@ -86,9 +86,12 @@ async def found_places(asked: Inquiry) -> Inquiry:
     return asked
 
 
-def run(ask: Ask, asked: Inquiry) -> list[Outcome]:
+def run(ask: Ask, asked: Inquiry, *more: Ask) -> list[Outcome]:
+    """Of one family, or of several one after the other."""
+
     async def whole() -> list[Outcome]:
-        return await ask(await found_places(asked))
+        found = await found_places(asked)
+        return [outcome for family in (ask, *more) for outcome in await family(found)]
 
     return asyncio.run(whole())
 

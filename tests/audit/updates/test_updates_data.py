@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -64,7 +65,7 @@ OF = {"postfix": "CVE-2023-51764", "exim": "CVE-2023-51766", "sendmail": "CVE-20
 
 
 @pytest.mark.parametrize(("product", "version", "affected"), SMUGGLING)
-def test_smuggling_is_told_of_each_branch_by_its_own_fix(product: str, version: str, affected: bool) -> None:  # noqa: FBT001
+def test_smuggling_is_told_of_each_branch_by_its_own_fix(product: str, version: str, affected: bool) -> None:
     assert (OF[product] in ids(asked(product, version))) is affected
 
 
@@ -87,7 +88,9 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("product", "version", "fault", "fixed"), OTHERS)
-def test_a_fault_is_told_with_the_version_that_mends_it_on_this_branch(product: str, version: str, fault: str, fixed: str) -> None:
+def test_a_fault_is_told_with_the_version_that_mends_it_on_this_branch(
+    product: str, version: str, fault: str, fixed: str
+) -> None:
     item = asked(product, version)
     assert {advisory.id: advisory.fixed for advisory in item.advisories}[fault] == fixed
     assert item.state is State.POSSIBLE
@@ -116,7 +119,7 @@ def test_by_a_banner_alone_a_fault_is_possible_and_the_worst_comes_first() -> No
     found = recognise("220 mx.example.com ESMTP Exim 4.89")
     item = asked(found.product, found.version)
     assert item.state is State.POSSIBLE
-    assert [advisory.severity for advisory in item.advisories][0] == "critical"
+    assert item.advisories[0].severity == "critical"
     assert "apt-get changelog exim4 | grep -E 'CVE-" in item.fix
     assert "Update Exim to 4.99.3 or later" in item.fix
 
@@ -204,7 +207,9 @@ def test_a_file_that_breaks_a_rule_is_refused_and_the_rule_named(what: str) -> N
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*ENTRY, "date", "mended", "from"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*ENTRY, "date", "mended", "from"]), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -213,10 +218,8 @@ JSON = st.recursive(
 @given(JSON, st.binary(max_size=30))
 def test_any_file_is_read_or_refused(value: Any, octets: bytes) -> None:
     for content in (octets, json.dumps(value).encode(), file(entries=value), file(entries=[value]), file(date=value)):
-        try:
-            read(content)
-        except AdvisoryDataError as error:
-            assert str(error).isprintable()
+        with suppress(AdvisoryDataError):
+            assert isinstance(read(content), Data)
 
 
 @settings(max_examples=200, deadline=None)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postlatch.audit.updates import local, packages, programs
+from postlatch.audit.updates import local, programs
 from postlatch.audit.updates.packages import look, parse, read_lists, security_of
-from postlatch.audit.updates.values import Item, State
+from postlatch.audit.updates.values import Item, Kind, State
 
 # As apt-cache 2.6.1 of Debian 12 wrote it.
 POLICY = """\
@@ -78,7 +78,10 @@ def debian() -> Machine:
 @pytest.fixture
 def lists(tmp_path: Path) -> Path:
     """The indexes of a stable and of a security archive, both fetched now."""
-    for name in ("deb.example_debian_dists_bookworm_InRelease", "deb.example_debian-security_dists_bookworm-security_InRelease"):
+    for name in (
+        "deb.example_debian_dists_bookworm_InRelease",
+        "deb.example_debian-security_dists_bookworm-security_InRelease",
+    ):
         (tmp_path / name).write_text("Origin: Debian\nDate: Mon, 23 Nov 2026 11:22:37 UTC\n")
     return tmp_path
 
@@ -200,4 +203,4 @@ def test_the_real_apt_is_understood() -> None:
     policy = parse(told)["python3"]
     assert policy.installed == found["python3"].installed
     assert policy.offers
-    assert all(item.kind is packages.Kind.PACKAGE for item in items)
+    assert all(item.kind is Kind.PACKAGE for item in items)

@@ -12,14 +12,43 @@ from packaging.version import Version
 
 from postlatch.audit.updates.versions import debian, is_final, older, python, upstream
 
-UPSTREAM = ["3.5.22", "3.5.23", "3.6", "3.6.12", "3.6.13", "3.7.9", "3.7.11", "3.8.4", "3.8.16", "3.9.9", "3.9.10", "3.10.8", "3.11"]
-EXIM = ["4.90", "4.90.1", "4.92", "4.92.3", "4.96", "4.96.1", "4.97-RC1", "4.97", "4.97.1", "4.98", "4.99.1", "4.99.2", "4.99.10"]
+UPSTREAM = [
+    "3.5.22",
+    "3.5.23",
+    "3.6",
+    "3.6.12",
+    "3.6.13",
+    "3.7.9",
+    "3.7.11",
+    "3.8.4",
+    "3.8.16",
+    "3.9.9",
+    "3.9.10",
+    "3.10.8",
+    "3.11",
+]
+EXIM = [
+    "4.90",
+    "4.90.1",
+    "4.92",
+    "4.92.3",
+    "4.96",
+    "4.96.1",
+    "4.97-RC1",
+    "4.97",
+    "4.97.1",
+    "4.98",
+    "4.99.1",
+    "4.99.2",
+    "4.99.10",
+]
 OTHERS = ["6.4.0p1", "6.6.1", "6.6.1p1", "6.6.2", "6.6.2p1", "7.5.0p0", "8.17.1.9", "8.17.2", "8.18.1"]
 
 
 @pytest.mark.parametrize("row", [UPSTREAM, EXIM, OTHERS])
 def test_releases_are_in_the_order_in_which_they_came(row: list[str]) -> None:
-    assert sorted(reversed(row), key=upstream) == row
+    backwards = row[::-1]
+    assert sorted(backwards, key=upstream) == row
     assert all(older(one, other) and not older(other, one) for one, other in itertools.pairwise(row))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import imaplib
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -20,9 +21,9 @@ from postlatch.model.clock import Clock
 _HOW: Final = "write imaps://USER@HOST/FOLDER"
 _IMAP, _IMAPS = 143, 993
 _PATIENCE: Final = 10.0  # seconds for one answer
-_A_LOOK: Final = 30.0  # for all of one look
 _PAUSE: Final = 1.0  # between two looks: a server at somebody else's is not asked ten times a second
 _MAX_LITERAL: Final = MAX_MESSAGE + 1024
+_MAX_LINE: Final = 1_000_000
 _MAX_MESSAGES: Final = 1000
 _MAX_LOGINS: Final = 5
 _Result = TypeVar("_Result")
@@ -92,10 +93,11 @@ class ImapReader:
         self._clock = clock
         self._tls = tls
         self._patience = patience
+        self._limit = 3 * patience  # of one look
         self._pause = pause
         self._next_look = 0.0
         self._logins = 0
-        self._server: imaplib.IMAP4 | None = None
+        self._server: _Connection | None = None
         self._first = 0  # the first UID that is new; 0: not known yet
         self._seen: set[int] = set()
         self._arrivals: list[Arrival] = []
@@ -121,30 +123,26 @@ class ImapReader:
 
     def _guarded(self, work: Callable[[], _Result]) -> _Result:
         """Do some work with the server; a server that stalls, drips, lies or talks nonsense ends it with CanaryError."""
-        watch = threading.Timer(3 * self._patience, self._cut)
+        watch = threading.Timer(self._limit, self._cut)
         watch.daemon = True
         watch.start()
         try:
             return work()
         except (OSError, EOFError, ValueError, LookupError, AttributeError, TypeError, imaplib.IMAP4.error) as error:
-            self._drop()
+            self._drop(politely=False)
             raise CanaryError(f"The mailbox at {printable(self._where.host, 100)}: {_mistake(error)}") from None
         finally:
             watch.cancel()
 
-    def _connect(self) -> imaplib.IMAP4:
+    def _connect(self) -> _Connection:
         if self._server is not None:
             return self._server
         if self._logins >= _MAX_LOGINS:
             raise imaplib.IMAP4.error(f"it ended the connection {_MAX_LOGINS} times")
         self._logins += 1
         where = self._where
-        if where.encrypted:
-            context = self._tls or ssl.create_default_context()
-            server: imaplib.IMAP4 = _BoundedTls(where.host, where.port, ssl_context=context, timeout=self._patience)
-        else:
-            server = _Bounded(where.host, where.port, timeout=self._patience)
-        self._server = server
+        context = (self._tls or ssl.create_default_context()) if where.encrypted else None
+        server = self._server = _Connection(where, context, self._patience, self._limit)
         self._log_in(server)
         _ok(*server.select(_quoted(where.folder), readonly=True), what=f"there is no folder {printable(where.folder, 100)}")
         if not self._first:
@@ -175,33 +173,75 @@ class ImapReader:
     def _cut(self) -> None:
         """The time of a look is over: whoever waits for the socket wakes up."""
         if (server := self._server) is not None:
-            with suppress(OSError):
-                server.sock.shutdown(2)
+            server.cut()
 
-    def _drop(self) -> None:
+    def _drop(self, *, politely: bool = True) -> None:
         server, self._server = self._server, None
         if server is not None:
             with suppress(OSError, imaplib.IMAP4.error):
-                server.logout()
+                if politely:
+                    server.logout()
             with suppress(OSError):
                 server.shutdown()
 
 
-class _Bounds(imaplib.IMAP4):
-    """imaplib bounds lines, but takes a literal of whatever size the server announces."""
+class _Connection(imaplib.IMAP4):
+    """imaplib with an end: it takes literals of whatever size a server announces, and its time limit is of each octet alone.
+
+    ``context``: for TLS; None: in the clear. `cut` ends from another thread whatever waits, the handshake too.
+    """
+
+    def __init__(self, where: Mailbox, context: ssl.SSLContext | None, patience: float, limit: float) -> None:
+        self._context = context
+        self._patience = patience
+        self._watch = threading.Timer(limit, self.cut)
+        self._watch.daemon = True
+        try:
+            super().__init__(where.host, where.port)
+        finally:
+            self._watch.cancel()
+
+    def open(self, host: str = "", port: int = _IMAPS, timeout: float | None = None) -> None:  # noqa: ARG002 - imaplib's signature
+        plain = socket.create_connection((host, port), self._patience)
+        if self._context is None:
+            self.sock = plain
+        else:
+            self.sock = self._context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        self._watch.start()
+        self._stream = self.sock.makefile("rb")
+        if isinstance(self.sock, ssl.SSLSocket):
+            self._shake_hands(self.sock)
+
+    def _shake_hands(self, sock: ssl.SSLSocket) -> None:
+        try:
+            sock.do_handshake()
+        except OSError:
+            self.shutdown()
+            raise
 
     def read(self, size: int) -> bytes:
         if size > _MAX_LITERAL:
             raise self.abort(f"it announces {size} octets, where {MAX_MESSAGE} were asked for")
-        return super().read(size)
+        return self._stream.read(size)
 
+    def readline(self) -> bytes:
+        line = self._stream.readline(_MAX_LINE + 1)
+        if len(line) > _MAX_LINE:
+            raise self.abort(f"a line has more than {_MAX_LINE} octets")
+        return line
 
-class _Bounded(_Bounds):
-    pass
+    def send(self, data: Any) -> None:
+        self.sock.sendall(data)
 
+    def shutdown(self) -> None:
+        self.cut()
+        self._stream.close()
+        self.sock.close()
 
-class _BoundedTls(_Bounds, imaplib.IMAP4_SSL):
-    pass
+    def cut(self) -> None:
+        """Whoever waits for the socket wakes up."""
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 def _quoted(text: str) -> str:

@@ -54,11 +54,11 @@ class MaildirReader:
         if unique in self._seen or len(self._arrivals) >= _MAX_ARRIVALS:
             return
         try:
-            octets, at = _read(entry.path)
+            octets, at = _read(entry.path, self._since)
         except FileNotFoundError:
             return  # somebody's mail program took it to cur: it is found there
         self._seen.add(unique)
-        if octets is None or at < self._since:
+        if octets is None:
             return
         arrival = read_message(octets, at, self._run)
         if arrival.token:
@@ -94,16 +94,23 @@ def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
             yield entry
 
 
-def _read(path: str) -> tuple[bytes | None, float]:
-    """The beginning of a regular file, and when it was written. No link is followed, and nothing is waited for."""
+def _read(path: str, since: float) -> tuple[bytes | None, float]:
+    """The beginning of a regular file that is not older, and when it was written. No link is followed, and nothing waits."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise
     except OSError:
         return None, 0.0
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode) or status.st_mtime < since:
             return None, 0.0
-        return file.read(MAX_MESSAGE), status.st_mtime
+        return _beginning(descriptor), status.st_mtime
+    finally:
+        os.close(descriptor)
+
+
+def _beginning(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(MAX_MESSAGE)

@@ -71,13 +71,13 @@ def compare(before: Result, after: Result) -> Comparison:
             _new(seen, found)
     for name, seen in before.targets.items():
         if name not in after.targets:
-            words = f"{name} was {VERDICTS[seen.verdict].name.lower()} and is not in the second result."
+            words = f"{name} was {VERDICTS[seen.verdict].phrase} and is not in the second result."
             found.gone.append(Change(name, "target", words, before=seen.verdict.value))
     return found
 
 
 def _new(seen: Seen, found: Comparison) -> None:
-    words = f"{seen.target} is new: {VERDICTS[seen.verdict].name.lower()}."
+    words = f"{seen.target} is new: {VERDICTS[seen.verdict].phrase}."
     change = Change(seen.target, "target", words, after=seen.verdict.value)
     found.new.append(change)
     if seen.verdict in _BAD:
@@ -96,7 +96,8 @@ def _target(before: Seen, after: Seen, found: Comparison) -> None:
     asked = {key.place for key in after.answers}
     _findings(before, after, found, asked, blind=blind)
     _answers(before, after, found, asked)
-    _places(before, after, found)
+    if not blind:
+        _places(before, after, found)
 
 
 def _verdict(before: Seen, after: Seen, found: Comparison) -> None:
@@ -104,7 +105,7 @@ def _verdict(before: Seen, after: Seen, found: Comparison) -> None:
     if was is now:
         found.same += 1
         return
-    words = f"{after.target} was {VERDICTS[was].name.lower()} and is {VERDICTS[now].name.lower()} now."
+    words = f"{after.target} was {VERDICTS[was].phrase} and is {VERDICTS[now].phrase} now."
     change = Change(after.target, "verdict", words, "", "", was.value, now.value)
     if now is AuditVerdict.INCONCLUSIVE:
         found.unsure.append(change)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from postlatch.audit.printable import printable
+from postlatch.audit.printable import MOST, printable
 from postlatch.audit.probes.values import Stand
 from postlatch.audit.values import AuditVerdict, Severity
 
@@ -62,7 +62,7 @@ def read(octets: bytes) -> Result:
     try:
         data = json.loads(octets)
     except (ValueError, RecursionError) as error:
-        raise HistoryError(f"is no JSON: {printable(str(error), 100)}") from None
+        raise HistoryError(f"is no JSON: {_shown(str(error), 100)}") from None
     return result(data)
 
 
@@ -70,21 +70,19 @@ def result(data: Any) -> Result:
     """Of JSON that was parsed."""
     whole = _object(data, "the whole")
     if whole.get("schema") != SCHEMA:
-        shown = printable(str(whole.get("schema", "nothing")), 60)
+        shown = _shown(str(whole.get("schema", "nothing")), 60)
         raise HistoryError(f"is no result of postlatch audit --json: its schema is {shown}, not {SCHEMA}")
     rows = _list(whole.get("targets"), "targets", _MAX_TARGETS)
     seen = [_target(_object(row, f"targets[{number}]"), f"targets[{number}]") for number, row in enumerate(rows)]
     failed = whole.get("failed")
-    return Result(
-        {one.target: one for one in seen}, printable(str(failed)) if failed else "", _number(whole.get("at", 0), "at")
-    )
+    return Result({one.target: one for one in seen}, _shown(str(failed)) if failed else "", _number(whole.get("at", 0), "at"))
 
 
 def _target(row: dict[str, Any], where: str) -> Seen:
     try:
         verdict = AuditVerdict(str(row.get("verdict")))
     except ValueError:
-        raise HistoryError(f"{where}.verdict is {printable(str(row.get('verdict')), 60)}, which is no verdict") from None
+        raise HistoryError(f"{where}.verdict is {_shown(str(row.get('verdict')), 60)}, which is no verdict") from None
     places = [_text(one, f"{where}.places") for one in _list(row.get("places", []), f"{where}.places", _MAX_PLACES)]
     findings: dict[Key, Severity] = {}
     titles: dict[Key, str] = {}
@@ -108,7 +106,7 @@ def _finding(entry: Any, where: str, places: list[str]) -> tuple[Key, Severity, 
     try:
         severity = Severity(str(row.get("severity")))
     except ValueError:
-        raise HistoryError(f"{where}.severity is {printable(str(row.get('severity')), 60)}, which is none") from None
+        raise HistoryError(f"{where}.severity is {_shown(str(row.get('severity')), 60)}, which is none") from None
     # The place stands in the title; "192.0.2.1:25" stands in "192.0.2.1:25 after STARTTLS" too, so the longest one counts.
     place = max((place for place in places if place and place in title), key=len, default="")
     return Key(_text(row.get("id"), f"{where}.id"), place), severity, title
@@ -119,7 +117,7 @@ def _answer(entry: Any, where: str) -> tuple[Key, Stand]:
     try:
         stand = Stand(str(row.get("stand")))
     except ValueError:
-        raise HistoryError(f"{where}.stand is {printable(str(row.get('stand')), 60)}, which is no answer") from None
+        raise HistoryError(f"{where}.stand is {_shown(str(row.get('stand')), 60)}, which is no answer") from None
     return Key(_text(row.get("id"), f"{where}.id"), _text(row.get("place"), f"{where}.place")), stand
 
 
@@ -140,10 +138,15 @@ def _list(value: Any, where: str, most: int) -> list[Any]:
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise HistoryError(f"is no result of an audit: {where} is no text")
-    return printable(value)
+    return _shown(value)
 
 
 def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
         raise HistoryError(f"is no result of an audit: {where} is no time")
     return float(value)
+
+
+def _shown(text: str, most: int = MOST) -> str:
+    """Printable; JSON can hold half a character, as no octets can."""
+    return printable(text.encode("utf-8", "surrogatepass"), most)

@@ -9,7 +9,9 @@ from typing import Final, NamedTuple
 from postlatch.audit.probes.conversation import Conversation
 from postlatch.audit.probes.ended import Ended, Why
 from postlatch.audit.probes.inquiry import Inquiry
+from postlatch.audit.probes.place import Place
 from postlatch.audit.probes.values import Outcome, Stand
+from postlatch.audit.values import Severity
 
 _AT_ONCE: Final = 4
 _SILENT: Final = 3  # questions of a family that stayed without an answer: then the rest of it is not asked
@@ -33,6 +35,36 @@ async def ask_each(inquiry: Inquiry, questions: Sequence[Question]) -> list[Outc
     """The outcomes, in the order of the questions."""
     asking = _Asking(inquiry)
     return list(await asyncio.gather(*(asking.ask_patiently(question) for question in questions)))
+
+
+def one_finding_each(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The same fault at the same place is told once, by the worst of the outcomes, which names the others."""
+    groups: dict[tuple[str, Place], list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.finding is not None:
+            groups.setdefault((outcome.finding.id, outcome.place), []).append(outcome)
+    worst = {key: min(group, key=_badness) for key, group in groups.items()}
+
+    def told(outcome: Outcome) -> Outcome:
+        finding = outcome.finding
+        if finding is None:
+            return outcome
+        key = finding.id, outcome.place
+        if worst[key] is not outcome:
+            return outcome._replace(finding=None)
+        others = ", ".join(one.how for one in groups[key] if one is not outcome)
+        return (
+            outcome._replace(finding=finding._replace(message=f"{finding.message}; also: {others}"[:500]))
+            if others
+            else outcome
+        )
+
+    return [told(outcome) for outcome in outcomes]
+
+
+def _badness(outcome: Outcome) -> tuple[int, bool]:
+    severity = outcome.finding.severity if outcome.finding is not None else Severity.INFO
+    return tuple(Severity).index(severity), outcome.stand is not Stand.TAKEN
 
 
 def left(inquiry: Inquiry) -> float:

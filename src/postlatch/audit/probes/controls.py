@@ -52,9 +52,7 @@ async def _recipient(inquiry: Inquiry, place: Place, name: str, recipient: str) 
     names = inquiry.names
     begun = Outcome(name, place, Stand.UNDECIDED, how=f"RCPT TO:<{recipient}>")
     if not recipient:
-        return begun._replace(
-            stand=Stand.ABSENT, why="no domain of its own is known: name a mailbox with --local"
-        ), None
+        return begun._replace(stand=Stand.ABSENT, why="no domain of its own is known: name a mailbox with --local"), None
     reply: Reply | None = None
     why = ""
     for sender in (f"{names.canary}@{names.canary_domain}", ""):

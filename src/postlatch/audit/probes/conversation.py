@@ -265,7 +265,9 @@ class _ends:  # noqa: N801 - used as a statement
 
 
 def _trouble(error: OSError) -> str:
-    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else printable(str(error) or "the connection broke")
+    return (
+        os.strerror(error.errno).lower() if error.errno and error.errno > 0 else printable(str(error) or "the connection broke")
+    )
 
 
 def _octets(line: str | bytes) -> bytes:

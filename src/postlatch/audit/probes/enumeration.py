@@ -11,8 +11,8 @@ from postlatch.audit.probes.inquiry import Inquiry
 from postlatch.audit.probes.values import Outcome, Stand
 from postlatch.audit.values import Finding, Severity
 
-# Names that nearly every system has. Exim ends a conversation after ten commands that are no mail.
-_LIKELY: Final = ("root", "postmaster")
+# A name that nearly every system has. Not postmaster, which every server must have: that says nothing, and is answered apart.
+_LIKELY: Final = "root"
 _ABOUT: Final = {
     "VRFY": (Severity.LOW, "audit.vrfy", "which mailboxes exist", "Spammers and guessers of passwords learn whom to try."),
     "EXPN": (
@@ -39,28 +39,35 @@ class _Asks:
         self._inquiry = inquiry
 
     def verb(self, verb: str) -> _Compared:
-        known = dict.fromkeys(filter(None, (self._inquiry.names.mailbox, *_LIKELY)))
-        return _Compared(verb, list(known), self._inquiry.names.unknown, self._inquiry.server.product)
+        names = self._inquiry.names
+        pairs = [(_LIKELY, names.unknown)]
+        if names.mailbox:
+            pairs.insert(0, (names.known_mailbox, names.unknown_mailbox))
+        return _Compared(verb, pairs, self._inquiry.server.product)
 
 
 class _Compared:
-    """The answers for names that likely exist against that for one that nobody has."""
+    """The answers for names that exist, or likely do, against those for names that nobody has, written alike.
 
-    def __init__(self, verb: str, known: list[str], unknown: str, product: str) -> None:
+    Exim ends a conversation after ten commands that are no mail; these are four.
+    """
+
+    def __init__(self, verb: str, pairs: list[tuple[str, str]], product: str) -> None:
         self._verb = verb
-        self._known = known
-        self._unknown = unknown
+        self._pairs = pairs
         self._product = product
 
     async def __call__(self, talk: Conversation, begun: Outcome) -> Outcome:
-        other = await talk.say(f"{self._verb} {self._unknown}")
-        if _is_unknown_command(other):
-            return begun._replace(stand=Stand.HELD, why=other.text)
-        for name in self._known:
+        outcome = begun
+        for name, nobody in self._pairs:
+            other = await talk.say(f"{self._verb} {nobody}")
+            if _is_unknown_command(other):
+                return begun._replace(stand=Stand.HELD, why=other.text)
             reply = await talk.say(f"{self._verb} {name}")
             if reply.taken and _kind(reply) != _kind(other):
                 return begun._replace(stand=Stand.BROKE, why=reply.text, finding=self._finding(begun, name, reply, other))
-        return begun._replace(stand=Stand.HELD, why=f"for all names alike: {other.text}")
+            outcome = begun._replace(stand=Stand.HELD, why=f"for all names alike: {reply.text}")
+        return outcome
 
     def _finding(self, begun: Outcome, name: str, reply: Reply, other: Reply) -> Finding:
         severity, slug, what, why = _ABOUT[self._verb]

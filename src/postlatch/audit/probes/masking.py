@@ -14,6 +14,7 @@ from typing import Final
 from postlatch.audit.canary.values import Arrival, CanaryError
 from postlatch.audit.probes.asking import Question, ask_each
 from postlatch.audit.probes.conversation import Conversation
+from postlatch.audit.probes.ended import Ended
 from postlatch.audit.probes.fixes import fix
 from postlatch.audit.probes.inquiry import Inquiry
 from postlatch.audit.probes.place import Place
@@ -25,6 +26,10 @@ VECTOR: Final = "I05"
 FINDING: Final = "audit.masked-source"
 _PATIENCE: Final = 5.0  # seconds for the delivery
 _POLL: Final = 0.1
+_TRUSTED: Final = (
+    "All strangers arrive from this address, and the server took a recipient that is not its own from it: everybody can relay,"
+    " and no limit, ban, SPF check or DNS list can tell one client from another."
+)
 
 Address = IPv4Address | IPv6Address
 
@@ -67,7 +72,20 @@ async def _look(inquiry: Inquiry, talk: Conversation, begun: Outcome) -> Outcome
         return begun._replace(why=f"the mailbox cannot be read: {error}")
     if arrival is None:
         return begun._replace(why=f"the message was taken ({reply.text}) and is not in the mailbox yet")
-    return _compare(inquiry, begun, talk.local_address, arrival.received)
+    outcome = _compare(inquiry, begun, talk.local_address, arrival.received)
+    if outcome.finding is not None and await _is_trusted(inquiry, talk):
+        return outcome._replace(finding=outcome.finding._replace(severity=Severity.CRITICAL, why=_TRUSTED))
+    return outcome
+
+
+async def _is_trusted(inquiry: Inquiry, talk: Conversation) -> bool:
+    """Does the address that it saw give a right? A recipient of ours is asked for, and nothing is sent."""
+    names = inquiry.names
+    try:
+        await talk.say(f"MAIL FROM:<{names.canary}@{names.canary_domain}>")
+        return (await talk.say(f"RCPT TO:<{names.canary}@{names.canary_domain}>")).taken
+    except Ended:
+        return False
 
 
 async def _wait(inquiry: Inquiry, token: str) -> Arrival | None:

@@ -5,6 +5,7 @@ What comes back from a filter is trusted, so such a port that strangers reach is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from postlatch.audit.printable import printable
@@ -51,19 +52,24 @@ async def ask(inquiry: Inquiry) -> list[Outcome]:
     if not inquiry.deep:
         why = "other ports are tried in a thorough audit (--deep)"
         return [Outcome(vector, first, Stand.ABSENT, why=why) for vector in ("E14", "E15")]
+    return await ask_at(inquiry, QUEUES, NEIGHBOURS)
+
+
+async def ask_at(inquiry: Inquiry, queues_at: Sequence[Neighbour], others_at: Sequence[Neighbour]) -> list[Outcome]:
+    """At these ports of every address."""
     relaying = Relaying(inquiry)
     queues = [
         Question(Outcome("E14", place, Stand.UNDECIDED, how=one.what), _Queue(inquiry, one), raw=True)
-        for one, place in _places(inquiry, QUEUES)
+        for one, place in _places(inquiry, queues_at)
     ]
     others = [
         Question(Outcome("E15", place, Stand.UNDECIDED, how=one.what), _Smtp(inquiry, relaying, one), raw=True)
-        for one, place in _places(inquiry, NEIGHBOURS)
+        for one, place in _places(inquiry, others_at)
     ]
     return [_unreached(outcome) for outcome in await ask_each(inquiry, [*queues, *others])]
 
 
-def _places(inquiry: Inquiry, neighbours: tuple[Neighbour, ...]) -> list[tuple[Neighbour, Place]]:
+def _places(inquiry: Inquiry, neighbours: Sequence[Neighbour]) -> list[tuple[Neighbour, Place]]:
     asked = {(place.address, place.port) for place in inquiry.places}
     hosts = dict.fromkeys((place.host, place.address) for place in inquiry.places)
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from postlatch.audit.probes.asking import Question, ask_each, says_yes_to_all
+from postlatch.audit.probes.asking import Question, ask_each, one_finding_each, says_yes_to_all
 from postlatch.audit.probes.conversation import Conversation, Reply
 from postlatch.audit.probes.ended import Ended, Why
 from postlatch.audit.probes.fixes import fix
@@ -38,7 +38,7 @@ class Line(NamedTuple):
 class Script(NamedTuple):
     """One conversation. ``greets``: begins with EHLO; ``together``: all lines in one go; ``early``: before the banner.
 
-    ``hung_up`` is what it means if the server ends it. ``needs``: what EHLO must offer; ``fault``: what a GONE that is taken is.
+    ``hung_up`` is what it means if the server ends it. ``needs``: what EHLO must offer; ``fault``: the finding of a GONE.
     """
 
     id: str
@@ -123,7 +123,7 @@ async def ask(inquiry: Inquiry) -> list[Outcome]:
     if inquiry.deep:
         begun = Outcome("E13", places[0], Stand.UNDECIDED, how="a notice of success to a third party")
         questions.append(Question(begun, _Reflection(inquiry).talk))
-    return await ask_each(inquiry, questions)
+    return one_finding_each(await ask_each(inquiry, questions))
 
 
 def _fits(script: Script, place: Place) -> bool:

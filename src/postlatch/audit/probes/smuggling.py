@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from postlatch.audit.probes.arriving import arrived
-from postlatch.audit.probes.asking import Question, ask_each
+from postlatch.audit.probes.asking import Question, ask_each, one_finding_each
 from postlatch.audit.probes.conversation import Conversation, Reply
 from postlatch.audit.probes.ended import Ended, Why
 from postlatch.audit.probes.fixes import fix
@@ -71,7 +71,7 @@ async def ask(inquiry: Inquiry) -> list[Outcome]:
     tried = [_Tried(inquiry, sequence) for sequence in wanted]
     begun = [Outcome(one.vector, place, Stand.UNDECIDED, how=_shown(one)) for one in wanted]
     outcomes = await ask_each(inquiry, [Question(*one) for one in zip(begun, tried, strict=True)])
-    return await _counted(inquiry, tried, outcomes)
+    return one_finding_each(await _counted(inquiry, tried, outcomes))
 
 
 async def _counted(inquiry: Inquiry, tried: list[_Tried], outcomes: list[Outcome]) -> list[Outcome]:
@@ -102,7 +102,7 @@ class _Tried:
         self.outer = ""
         self.inner = inquiry.token()
         self._inquiry = inquiry
-        self._early = _EARLY_DEEP if inquiry.deep else _EARLY
+        self._early = min(_EARLY_DEEP if inquiry.deep else _EARLY, inquiry.dial.patience)
 
     async def __call__(self, talk: Conversation, begun: Outcome) -> Outcome:
         names = self._inquiry.names

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from postlatch.audit.printable import printable
-from postlatch.audit.probes.asking import Question, ask_each
+from postlatch.audit.probes.asking import Question, ask_each, one_finding_each
 from postlatch.audit.probes.conversation import Conversation
 from postlatch.audit.probes.ended import Ended, Why
 from postlatch.audit.probes.fixes import fix
@@ -40,14 +40,14 @@ async def ask(inquiry: Inquiry) -> list[Outcome]:
         return [Outcome(vector, inquiry.places[0], Stand.ABSENT, why=why) for vector in ("E09", "E10", "E12")]
     asks = _Asks(inquiry)
     wanted = [question for place in places[: len(places) if inquiry.deep else 1] for question in asks.questions(place)]
-    return await ask_each(inquiry, wanted)
+    return one_finding_each(await ask_each(inquiry, wanted))
 
 
 class _Asks:
     def __init__(self, inquiry: Inquiry) -> None:
         self._inquiry = inquiry
         self._relaying = Relaying(inquiry)
-        self._listen = _LISTEN_DEEP if inquiry.deep else _LISTEN
+        self._listen = min(_LISTEN_DEEP if inquiry.deep else _LISTEN, inquiry.dial.patience)
 
     def questions(self, place: Place) -> list[Question]:
         def begun(vector: str, how: str) -> Outcome:
@@ -55,7 +55,10 @@ class _Asks:
 
         injected = ("NOOP", "RSET") if self._inquiry.deep else ("NOOP",)
         return [
-            *(Question(begun("E09", f"STARTTLS and {line} in one segment"), self._injected(line)) for line in injected),
+            *(
+                Question(begun("E09", f"STARTTLS and {line} in one segment"), self._injected(line), if_closed=Stand.HELD)
+                for line in injected
+            ),
             Question(begun("E10", "MAIL before STARTTLS, RCPT after it"), self._carried),
             Question(begun("E12", "STARTTLS twice"), self._twice, if_closed=Stand.HELD),
         ]

@@ -6,7 +6,7 @@ import struct
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 
-from postlatch.audit.probes.asking import Question, ask_each, says_yes_to_all
+from postlatch.audit.probes.asking import Question, ask_each, one_finding_each, says_yes_to_all
 from postlatch.audit.probes.conversation import Conversation, Reply
 from postlatch.audit.probes.ended import Ended, Why
 from postlatch.audit.probes.fixes import fix
@@ -60,7 +60,7 @@ async def ask(inquiry: Inquiry) -> list[Outcome]:
         questions += _claims(inquiry, relaying, place)
         if place.tls is Tls.NEVER:  # a PROXY header stands before everything else
             questions += _headers(inquiry, relaying, place)
-    return await ask_each(inquiry, questions)
+    return one_finding_each(await ask_each(inquiry, questions))
 
 
 # Commands

@@ -49,7 +49,7 @@ def written(suites: Element) -> str:
 
 def _legal(text: str) -> str:
     """XML 1.0 section 2.2 has no place for control characters, not even escaped, nor for lone surrogates."""
-    return "".join(char if char.isprintable() or char in "\t\n" else f"\\u{ord(char):04x}" for char in text)
+    return "".join(char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}" for char in text)
 
 
 def _verdict(suite: Element, name: str, result: LintResult) -> None:

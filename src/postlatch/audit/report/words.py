@@ -13,9 +13,10 @@ PRODUCT: Final = "Postlatch"
 
 
 class Words(NamedTuple):
-    """A verdict for people. ``sign`` is one ASCII character, so that nobody needs colours."""
+    """A verdict for people. ``sign`` is one ASCII character, so that nobody needs colours; ``phrase`` follows "it is"."""
 
     name: str
+    phrase: str
     sign: str
     tone: Tone
     means: str
@@ -25,6 +26,7 @@ class Words(NamedTuple):
 VERDICTS: Final = {
     AuditVerdict.OPEN: Words(
         "Open relay",
+        "an open relay",
         "x",
         "bad",
         "Anybody on the internet can send mail to anybody through this server, in your name. It was proved: a message from a "
@@ -34,6 +36,7 @@ VERDICTS: Final = {
     ),
     AuditVerdict.BACKSCATTER: Words(
         "Backscatter",
+        "a source of backscatter",
         "x",
         "bad",
         "This server does not relay for strangers, but it sends bounces to whoever a forged message names as its sender. "
@@ -42,6 +45,7 @@ VERDICTS: Final = {
     ),
     AuditVerdict.ACCEPTS: Words(
         "Accepts mail of strangers",
+        "taking mail of strangers",
         "x",
         "bad",
         "This server took mail from a stranger for a stranger. Nothing was seen to arrive, so an open relay is not proved; "
@@ -50,6 +54,7 @@ VERDICTS: Final = {
     ),
     AuditVerdict.SPOOFABLE: Words(
         "Spoofable",
+        "spoofable",
         "x",
         "bad",
         "This server does not relay for strangers, but strangers can write to your own people in the name of your own domain. "
@@ -58,6 +63,7 @@ VERDICTS: Final = {
     ),
     AuditVerdict.INCONCLUSIVE: Words(
         "Inconclusive",
+        "inconclusive",
         "?",
         "unsure",
         "It could not be found out whether strangers can send mail through this server. That is no good news: what was "
@@ -66,6 +72,7 @@ VERDICTS: Final = {
     ),
     AuditVerdict.CLOSED: Words(
         "Closed",
+        "closed",
         "+",
         "good",
         "Strangers cannot send mail to strangers through this server. It took mail for its own mailbox and refused everything "

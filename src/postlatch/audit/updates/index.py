@@ -61,10 +61,8 @@ async def look(fetcher: Fetcher, index: str, installed: str, seconds: float = AL
 
 def unasked(installed: str, *, online: bool) -> Item:
     """What is said where no index may be asked."""
-    wanted = "Say from which index it was installed" if online else "The network was not asked"
-    return Item(
-        Kind.POSTLATCH, NAME, installed, "", State.UNKNOWN, (), "postlatch updates --online --index URL", f"{wanted}: unknown."
-    )
+    why = "No index was named: say from which one it was installed." if online else "The network was not asked."
+    return Item(Kind.POSTLATCH, NAME, installed, "", State.UNKNOWN, (), "postlatch updates --online --index URL", why)
 
 
 def _unknown(installed: str, why: str) -> Item:

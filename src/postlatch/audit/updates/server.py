@@ -24,6 +24,7 @@ SOURCES: Final = {
     "sendmail": "sendmail",
 }
 _MOST_GREP: Final = 30
+_MOST_STEPS: Final = 20
 
 
 class Package(NamedTuple):
@@ -68,9 +69,19 @@ def judge(server: Server, data: Data) -> Item:
     found.sort(key=lambda pair: _RANK[pair[0].severity])
     advisories = tuple(_advisory(entry, matched, server.package) for entry, matched in found)
     state = State.VULNERABLE if certain else State.POSSIBLE
-    return Item(
-        Kind.SERVER, title, _installed(server), "", state, advisories, _fix(server, advisories), _note(server, state), True
-    )
+    wanted = _without_faults(known, max((one.before for _, one in found if one.before), key=upstream, default=""))
+    fix = _fix(server, wanted, advisories)
+    return Item(Kind.SERVER, title, _installed(server), "", state, advisories, fix, _note(server, state), security=True)
+
+
+def _without_faults(known: list[Entry], version: str) -> str:
+    """This version, or the next that has none of the known faults: what mends one may be of a branch with another."""
+    for _ in range(_MOST_STEPS):
+        steps = [one.before for entry in known for one in entry.ranges if one.before and version and covers(one, version)]
+        if not steps:
+            return version
+        version = max(steps, key=upstream)
+    return version
 
 
 _RANK: Final = {"critical": 0, "high": 1, "medium": 2, "low": 3, "unknown": 4}
@@ -135,7 +146,7 @@ def _note(server: Server, state: State) -> str:
     return f"Possible: by the version that its {server.how} tells; a distribution may have mended it under the same number."
 
 
-def _fix(server: Server, advisories: tuple[Advisory, ...]) -> str:
+def _fix(server: Server, best: str, advisories: tuple[Advisory, ...]) -> str:
     name = NAMES.get(server.product, server.product)
     if server.package is not None:
         package = server.package.name
@@ -143,8 +154,6 @@ def _fix(server: Server, advisories: tuple[Advisory, ...]) -> str:
         return (
             f"apt-get update && apt-get install --only-upgrade {package}; then: apt-get changelog {package} | grep -E '{ids}'"
         )
-    fixed = [advisory.fixed for advisory in advisories if advisory.fixed]
-    best = max(fixed, key=upstream, default="")
     advice = f"Update {name} to {best} or later" if best else f"Ask the makers of {name} for a version with the fix"
     source = SOURCES.get(server.product)
     if not source:

@@ -62,7 +62,7 @@ async def check_spf(subject: Subject, tools: Tools) -> list[Check]:
     shared = await _shared(tools.resolver, domain, tree)
     valid = judged(*_RECORD, f"one valid record: {_shown(records[0])}", _problems(tree), seen=not tree.failed)
     redirected = record.redirect is not None and tree.ending is None
-    return [valid, _all(tree, domain, redirected=redirected), _lookups(tree), _range(tree), _ptr(tree), shared]
+    return [valid, _all(tree, domain, redirected=redirected), _lookups(tree), _range(tree, domain), _ptr(tree), shared]
 
 
 def _shown(record: bytes) -> str:
@@ -80,19 +80,22 @@ def _problems(tree: Tree) -> Iterable[Finding]:
         )
 
 
+def _everybody(tree: Tree, domain: str) -> Finding:
+    return fault(
+        "spf.everybody",
+        Severity.CRITICAL,
+        f"{tree.everybody[0]} lets everybody send for {domain}",
+        _SPOOF,
+        'let the record end in "-all", and list your senders before it',
+    )
+
+
 def _all(tree: Tree, domain: str, *, redirected: bool) -> Check:
     name, title = "spf.all", "SPF: what holds for everybody else"
-    if redirected:
-        return check(name, title, State.INFO, "the record that redirect= names says it")
     if tree.everybody:
-        everybody = fault(
-            "spf.everybody",
-            Severity.CRITICAL,
-            f"{tree.everybody[0]} lets everybody send for {domain}",
-            _SPOOF,
-            'let the record end in "-all", and list your senders before it',
-        )
-        return judged(name, title, "", [everybody])
+        return judged(name, title, "", [_everybody(tree, domain)])
+    if redirected and (tree.failed or tree.dynamic or tree.problems):
+        return unknown(name, title, "it stands in the record that redirect= names, which was not seen")
     if tree.ending is None or tree.ending.result is Result.NEUTRAL:
         says = f"ends in {tree.ending.text}" if tree.ending else "does not end in all"
         neutral = fault(
@@ -145,7 +148,7 @@ def _lookups(tree: Tree) -> Check:
     return judged(name, title, detail, faults, seen=not tree.failed)
 
 
-def _range(tree: Tree) -> Check:
+def _range(tree: Tree, domain: str) -> Check:
     name, title = "spf.range", "SPF: how many addresses may send"
     total = count_v4(tree.networks)
     v4 = [network for network in tree.networks if network.version == 4]
@@ -162,7 +165,7 @@ def _range(tree: Tree) -> Check:
         message = f"the record lets in {total:,} IPv4 addresses" + (f", with {several(wide)}" if wide else "")
         faults.append(fault("spf.wide", Severity.LOW, message, why, fix))
     if tree.everybody:
-        return check(name, title, State.BAD, "everybody may send", faults)
+        return judged(name, title, "", [*faults, _everybody(tree, domain)])
     dynamic = f"; {several(tree.dynamic)} depends on the message" if tree.dynamic else ""
     detail = f"{total:,} IPv4 addresses and {len(v6)} IPv6 networks{dynamic}"
     return judged(name, title, detail, faults, seen=not tree.failed and not tree.cut)

@@ -12,11 +12,9 @@ from typing import Final, NamedTuple
 from postlatch.audit.printable import printable
 from postlatch.model.envelope import IPAddress
 
-IMPLICIT: Final = frozenset({465})  # TLS from the first octet (RFC 8314 section 7.3)
 _MOST_OCTETS: Final = 65_536  # of the clear-text part
 _MOST_LINE: Final = 2_048
 _MOST_LINES: Final = 100
-_SILENT: Final = 3.0  # seconds after which a port of unknown kind is taken for one with TLS from the start
 _NO_ROUTE: Final = frozenset(
     {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM}
 )
@@ -36,13 +34,19 @@ class Place(NamedTuple):
 
 
 class Failure(Exception):
-    """The conversation ended before what was wanted. ``refused``: nobody listens; ``no_route``: not to be reached from here."""
+    """The conversation ended before what was wanted.
 
-    def __init__(self, why: str, *, refused: bool = False, no_route: bool = False, no_tls: bool = False) -> None:
+    ``refused``: nobody listens; ``no_route``: not to be reached from here; ``no_tls``: it has none; ``lost``: the connection.
+    """
+
+    def __init__(
+        self, why: str, *, refused: bool = False, no_route: bool = False, no_tls: bool = False, lost: bool = False
+    ) -> None:
         super().__init__(why)
         self.refused = refused
         self.no_route = no_route
         self.no_tls = no_tls
+        self.lost = lost
 
 
 class Greeting(NamedTuple):
@@ -72,17 +76,15 @@ class Line:
         """Raw octets, empty at the end."""
         return await self._reader.read(16_384)
 
-    async def greet(self, helo: str, port: int, usual: frozenset[int]) -> None:
-        """Up to STARTTLS, unless the port has TLS from the start."""
-        if port in IMPLICIT:
-            self.greeting = Greeting(implicit=True)
+    async def greet(self, helo: str, known: Greeting, silent: float | None) -> None:
+        """Up to STARTTLS, unless TLS comes first: that is ``known`` from before, or nothing is said for ``silent`` seconds."""
+        if known.implicit:
+            self.greeting = known
             return
         try:
-            async with asyncio.timeout(None if port in usual else _SILENT):
+            async with asyncio.timeout(None if known.said else silent):
                 banner = await self._reply()
         except TimeoutError:
-            if port in usual:
-                raise
             self.greeting = Greeting(implicit=True)
             return
         if not banner[0].startswith(b"220"):
@@ -152,7 +154,7 @@ def _failure(error: OSError) -> Failure:
         return Failure("nobody listens there", refused=True)
     if error.errno in _NO_ROUTE:
         return Failure("there is no way to it from here", no_route=True)
-    return Failure("the connection was lost")
+    return Failure("the connection was lost", lost=True)
 
 
 def _first_word(line: bytes) -> str:

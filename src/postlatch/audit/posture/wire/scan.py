@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from postlatch.audit.posture.wire import suites
 from postlatch.audit.posture.wire.answer import AnswerReader, NotTls
 from postlatch.audit.posture.wire.hello import SSL3, TLS10, TLS11, TLS12, TLS13, Hello, client_hello
-from postlatch.audit.posture.wire.line import Failure, Line, Place, connected
-from postlatch.audit.posture.wire.sight import Heard, Outcome, Sight, Trust
+from postlatch.audit.posture.wire.line import Failure, Line, connected
+from postlatch.audit.posture.wire.sight import NOBODY, Heard, Outcome, Sight, Trust
 from postlatch.audit.printable import printable
 from postlatch.senderauth.spf.names import can_be_asked
 
@@ -23,11 +23,12 @@ Left = Callable[[], float]
 
 
 class Scanner(NamedTuple):
-    """``left`` is how many seconds one conversation may take now. ``usual`` are the ports that are known to greet first."""
+    """``left`` is how many seconds one conversation may take now; ``silent`` are those after which a port that says nothing is
+    taken for one with TLS from the first octet, None if it must speak first. ``sight`` is filled."""
 
-    place: Place
+    sight: Sight
     helo: str
-    usual: frozenset[int]
+    silent: float | None
     left: Left
     dice: Random
     trusting: ssl.SSLContext
@@ -36,9 +37,8 @@ class Scanner(NamedTuple):
 
     async def scan(self) -> Sight:
         """Everything; never raises for what a server can do."""
-        sight = Sight(self.place)
-        every = suites.EVERY
-        first = await self._hear(TLS12, every, chain=True, sight=sight)
+        sight, every = self.sight, suites.EVERY
+        first = await self._hear(TLS12, every, chain=True)
         if sight.failure is not None:
             return sight
         if first.outcome is Outcome.UNSEEN:
@@ -50,13 +50,14 @@ class Scanner(NamedTuple):
         others = (SSL3, TLS10, TLS11, TLS13)
         answers = await asyncio.gather(*(self._hear(v, tuple(suites.TLS13) if v == TLS13 else every) for v in others))
         sight.versions.update(zip(others, answers, strict=True))
-        await asyncio.gather(self._weak(sight), self._exchange(sight), self._order(sight), self._certificate(sight))
+        await asyncio.gather(self._weak(), self._exchange(), self._order(), self._certificate())
         if sight.accepted:
             best = sight.accepted[-1]
             sight.control = await self._hear(best, tuple(suites.TLS13) if best == TLS13 else every)
         return sight
 
-    async def _weak(self, sight: Sight) -> None:
+    async def _weak(self) -> None:
+        sight = self.sight
         # What is refused in the newest version may be taken in the oldest: EXPORT ended with TLS 1.1 (RFC 4346).
         versions = tuple(dict.fromkeys((*sight.old[-1:], *sight.old[:1])))
         asked = [(family, version) for family in suites.WEAK for version in versions]
@@ -64,46 +65,50 @@ class Scanner(NamedTuple):
         for (family, _), answer in zip(asked, answers, strict=True):
             sight.weak.setdefault(family, []).append(answer)
 
-    async def _exchange(self, sight: Sight) -> None:
+    async def _exchange(self) -> None:
+        sight = self.sight
         if sight.old:
             sight.finite_field = await self._hear(sight.old[-1], tuple(suites.FINITE_FIELD), chain=True)
 
-    async def _order(self, sight: Sight) -> None:
+    async def _order(self) -> None:
         """What was chosen is offered last: a server with an order of its own chooses it again."""
+        sight = self.sight
         chosen = sight.versions[sight.old[-1]].hello if sight.old else None
         if chosen is not None:
             rest = tuple(suite for suite in suites.EVERY if suite != chosen.suite)
             sight.reordered = await self._hear(sight.old[-1], (*rest, chosen.suite))
 
-    async def _hear(self, version: int, offered: tuple[int, ...], *, chain: bool = False, sight: Sight | None = None) -> Heard:
+    async def _hear(self, version: int, offered: tuple[int, ...], *, chain: bool = False) -> Heard:
         reader = AnswerReader(chain=chain)
         started = False
         try:
-            async with self.turns, connected(self.place, self.left) as line:
-                await self._greet(line, sight)
+            async with self.turns, connected(self.sight.place, self.left) as line:
+                await self._greet(line)
                 started = True
-                name = self.place.host if can_be_asked(self.place.host) else ""
+                name = self.sight.place.host if can_be_asked(self.sight.place.host) else ""
                 await line.send(client_hello(Hello(version, offered, name), self.dice))
                 while not reader.done and (data := await line.receive()):
                     reader.feed(data)
         except NotTls as error:
             return Heard(Outcome.UNSEEN, why=f"its answer is no TLS: {error}")
         except Failure as failure:
-            if not started and sight is not None:
-                sight.failure = failure
-            lost = started and "lost" in str(failure)
+            if not started and not self.sight.versions:
+                self.sight.failure = failure
+            lost = started and failure.lost
             return Heard(Outcome.CLOSED if lost else Outcome.UNSEEN, why=str(failure))
         return _judge(reader, version)
 
-    async def _greet(self, line: Line, sight: Sight | None) -> None:
+    async def _greet(self, line: Line) -> None:
+        """What was learned at the first time holds for all others."""
+        known = self.sight.greeting
         try:
-            await line.greet(self.helo, self.place.port, self.usual)
+            await line.greet(self.helo, known, self.silent)
         finally:
-            if sight is not None:
-                sight.greeting = line.greeting
+            self.sight.greeting = known if known != NOBODY else line.greeting
 
-    async def _certificate(self, sight: Sight) -> None:
+    async def _certificate(self) -> None:
         """Two whole handshakes at most: one that trusts only what it should, and one that takes any certificate."""
+        sight = self.sight
         try:
             sight.leaf = await self._complete(self.trusting)
             sight.trust = Trust(good=True, why="")
@@ -119,9 +124,9 @@ class Scanner(NamedTuple):
 
     async def _complete(self, context: ssl.SSLContext) -> bytes:
         """The server's certificate (DER)."""
-        async with self.turns, connected(self.place, self.left) as line:
-            await line.greet(self.helo, self.place.port, self.usual)
-            return await handshake(line, context, self.place.host)
+        async with self.turns, connected(self.sight.place, self.left) as line:
+            await self._greet(line)
+            return await handshake(line, context, self.sight.place.host)
 
 
 async def handshake(line: Line, context: ssl.SSLContext, name: str) -> bytes:

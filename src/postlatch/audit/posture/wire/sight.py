@@ -36,7 +36,7 @@ class Trust(NamedTuple):
 
 
 UNASKED: Final = Heard(Outcome.UNSEEN, why="it was not asked")
-_NOBODY: Final = Greeting()
+NOBODY: Final = Greeting()
 _UNTRIED: Final = Trust()
 
 
@@ -45,7 +45,7 @@ class Sight:
     """All of it. ``failure``: there was no TLS to look at. ``weak`` has the answers to each family of suites."""
 
     place: Place
-    greeting: Greeting = _NOBODY
+    greeting: Greeting = NOBODY
     failure: Failure | None = None
     versions: dict[int, Heard] = field(default_factory=dict)
     weak: dict[str, list[Heard]] = field(default_factory=dict)
