@@ -8,8 +8,6 @@ repeated one is a list of texts.
 from __future__ import annotations
 
 from postlatch.cli.app_passwords import APP_PASSWORD_ROWS, APP_PASSWORDS
-from postlatch.cli.auditing import AUDIT, AUDIT_ROWS
-from postlatch.cli.canary import CANARY
 from postlatch.cli.command import Argument, Command, Kind, Way
 from postlatch.cli.delegations import DELEGATION_ROWS, DELEGATIONS
 from postlatch.cli.guarding import GUARD_ROWS, GUARDING
@@ -17,7 +15,6 @@ from postlatch.cli.limiting import LIMIT_ROWS, LIMITING
 from postlatch.cli.linting import LINT, LINT_ROWS
 from postlatch.cli.senders import SENDER_ROWS, SENDERS
 from postlatch.cli.strangers import GREYLIST, REPUTATION, STRANGER_ROWS
-from postlatch.cli.updates import UPDATES, UPDATES_ROWS
 from postlatch.cli.wayout import OUTBOUND, WAY_OUT_ROWS
 
 GROUPS = {
@@ -41,7 +38,7 @@ SECTIONS = {
     "Who may relay": ("rights", "decide", "account", "right", "limits"),
     "Who really sent it": ("verify", "spf", "reputation", "dkim", "dns", "reports"),
     "Run": ("queue", "destination", "outbound", "journal", "greylist", "ban", "firewall", "backup", "restore", "salvage"),
-    "Other servers": ("audit", "lint", "updates"),
+    "Other servers": ("lint",),
 }
 
 STATES = ("queued", "deferred", "active", "held", "delivered", "bounced", "deleted")
@@ -73,8 +70,6 @@ ROWS = {
     **GUARD_ROWS,
     **LIMIT_ROWS,
     **LINT_ROWS,
-    **AUDIT_ROWS,
-    **UPDATES_ROWS,
     **SENDER_ROWS,
     **APP_PASSWORD_ROWS,
     **DELEGATION_ROWS,
@@ -397,10 +392,7 @@ CATALOGUE: tuple[Command, ...] = (
     *GREYLIST,
     OUTBOUND,
     *GUARDING,
-    AUDIT,
-    CANARY,
     LINT,
-    UPDATES,
     *_REST,
 )
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from postlatch.cli.render import (
     app_passwords,
-    audit,
     delegations,
     destinations,
     dns,
@@ -24,7 +23,6 @@ from postlatch.cli.render import (
     setup,
     signing,
     strangers,
-    updates,
     wayout,
 )
 from postlatch.cli.text import Line, Table
@@ -60,8 +58,6 @@ RENDERERS: dict[str, Renderer] = {
     "right.resume": masks.resumed,
     "right.revoke": people.done("Revoked the right {name}: it is over now."),
     "lint": linting.lint,
-    "audit": audit.audit,
-    "updates": updates.updates,
     "limits.list": limiting.usage,
     "limits.reset": people.done("Forgot what was counted of {scope} {key}: it begins at nothing."),
     "reputation": strangers.reputation,
