@@ -21,7 +21,7 @@ from postlatch.testing.dns import FakeResolver
 FAMILIES = (sessions, starttls, trust, authentication, spoofing, smuggling, enumeration, neighbours)
 BANNER = b"220 mx.local.test ESMTP\r\n"
 OFFERS = b"250-mx\r\n250-STARTTLS\r\n250-AUTH PLAIN ANONYMOUS\r\n250-XCLIENT ADDR\r\n250-CHUNKING\r\n250 DSN\r\n"
-LIMIT = 0.5  # seconds of an audit in these tests
+LIMIT = 0.4  # seconds of an audit in these tests
 
 Serve = Callable[[socket.socket], None]
 
@@ -127,7 +127,7 @@ def check(serve: Serve) -> list[Outcome]:
     listening = Listening(serve)
     try:
         resolver = FakeResolver({})
-        asked = inquiry(listening.port, canary=Mailbox(), reader=Mailbox(), resolver=resolver, seconds=LIMIT, patience=0.12)
+        asked = inquiry(listening.port, canary=Mailbox(), reader=Mailbox(), resolver=resolver, seconds=LIMIT, patience=0.08)
         began = time.monotonic()
         outcomes = asyncio.run(all_families(asked, listening.port))
         assert time.monotonic() - began < LIMIT + 1.5
@@ -166,7 +166,7 @@ def test_a_hostile_server_gets_no_finding_that_its_conversation_does_not_show(se
 
 
 @pytest.mark.parametrize(
-    "serve", [answers_everything_at_once, *(breaks_off_after(count) for count in (0, 1, 20, 50, 130, 170))]
+    "serve", [answers_everything_at_once, *(breaks_off_after(count) for count in (0, 20, 130))]
 )
 def test_a_conversation_may_end_at_any_octet(serve: Serve) -> None:
     check(serve)
@@ -175,7 +175,7 @@ def test_a_conversation_may_end_at_any_octet(serve: Serve) -> None:
 def test_nobody_there_is_an_answer_too() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    asked = inquiry(port, seconds=LIMIT, patience=0.12)
+    asked = inquiry(port, seconds=LIMIT, patience=0.08)
     asked.features = {Place("", "127.0.0.1", port): {}}
     outcomes = asyncio.run(all_families(asked, port))
     assert not bad(outcomes)

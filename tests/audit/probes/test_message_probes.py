@@ -71,7 +71,7 @@ def test_both_messages_are_counted_before_they_are_sent() -> None:
 def test_the_true_end_is_no_smuggling_and_disputed_ones_are_for_information() -> None:
     disputed = (b"\r\n.\r\r\n",)
     with TinyServer(Faults(ends=(END, *disputed))) as server:
-        outcomes = run(smuggling.ask, inquiry(server.port, deep=True, patience=0.2))
+        outcomes = run(smuggling.ask, inquiry(server.port, deep=True, patience=0.1))
         assert broken(outcomes) == {"F12", "F13"}
         assert {one.finding.severity for one in outcomes if one.finding is not None} == {Severity.INFO}
         assert {one.vector for one in outcomes} == {one.vector for one in SEQUENCES}

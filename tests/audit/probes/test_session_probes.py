@@ -44,7 +44,7 @@ def only(outcomes: list[Outcome]) -> Outcome:
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_sound_server_holds_in_every_state(sound: TinyServer, *, deep: bool) -> None:
     for family in (sessions, starttls, trust, authentication, enumeration):
-        outcomes = run(family.ask, inquiry(sound.port, deep=deep, patience=0.5))
+        outcomes = run(family.ask, inquiry(sound.port, deep=deep, patience=0.25))
         assert not bad(outcomes)
         assert not [one for one in outcomes if one.stand is Stand.UNDECIDED]
         assert all(one.transcript for one in outcomes if one.stand is Stand.HELD and one.vector != "G10")
