@@ -89,7 +89,7 @@ def test_the_text_has_the_grade_each_check_and_what_to_fix_first() -> None:
     lines = [block.text for block in render(data) if isinstance(block, Line)]
     assert lines[0] == "example.com: D"
     assert "BAD      X: message [x]" in lines
-    assert "    high: message: why" in lines
+    assert "    high: why" in lines
     assert "    change: fix" in lines
     assert "  1. fix [x.0]" in lines
     assert [block.text for block in render({"lines": ["<html>"]}) if isinstance(block, Line)] == ["<html>"]

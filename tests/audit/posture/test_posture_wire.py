@@ -84,8 +84,9 @@ def test_all_that_was_ever_weak_is_seen_although_no_library_here_knows_it() -> N
     assert found(checks["tls.order"]) == {"tls.client-order"}
 
 
-def test_a_server_that_takes_good_suites_alone_has_no_findings() -> None:
-    checks = judge(smtp_then(Old((TLS12,), GOOD)))
+@pytest.mark.parametrize("own_order", [True, False])
+def test_a_server_that_takes_good_suites_alone_has_no_findings(own_order: bool) -> None:
+    checks = judge(smtp_then(Old((TLS12,), GOOD, own_order)))
     for name in ("ciphers", "forward-secrecy", "order", "compression", "renegotiation"):
         assert (checks[f"tls.{name}"].state, found(checks[f"tls.{name}"])) == (State.GOOD, set()), name
     assert found(checks["tls.versions"]) == {"tls.no-13"}
@@ -227,12 +228,21 @@ def _texts(check: Check) -> list[str]:
     return [check.detail, *(text for one in check.findings for text in (one.message, one.why, one.fix))]
 
 
-def test_nobody_who_listens_is_told() -> None:
-    zone = with_mail({HOST: {"A": ["127.0.0.1"], "AAAA": []}})
+def test_one_host_that_refuses_is_told_and_all_of_them_are_perhaps_blocked_on_the_way() -> None:
+    alone = with_mail({HOST: {"A": ["127.0.0.1"], "AAAA": []}})
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        result = asyncio.run(_run(zone, closed.getsockname()[1], 5.0))
-    assert {finding.id for check in result.checks for finding in check.findings} >= {"tls.nobody"}
+        result = asyncio.run(_run(alone, closed.getsockname()[1], 5.0))
+    offered = next(check for check in result.checks if check.id == "tls.offered")
+    assert (offered.state, found(offered)) == (State.UNKNOWN, set())
+    assert "blocked on the way" in offered.detail
+    both = with_mail(
+        alone, {DOMAIN: {"MX": ["10 mx.example.com.", "20 b.example.com."]}, "b.example.com": {"A": ["127.0.0.9"]}}
+    )
+    with Server(smtp_then(Old((TLS12,), GOOD))) as server:
+        result = asyncio.run(_run(both, server.port, 5.0))
+    offered = next(check for check in result.checks if check.id == "tls.offered")
+    assert (offered.state, found(offered)) == (State.BAD, {"tls.nobody"})
 
 
 # Octets

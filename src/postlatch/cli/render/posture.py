@@ -39,6 +39,7 @@ def _check(check: dict[str, Any]) -> list[Line | Table]:
         Line(f"{word:<8} {check.get('title')}: {text(check.get('detail'))} [{check.get('id')}]", style)
     ]
     for finding in check.get("findings") or []:
-        lines.append(Line(f"    {finding.get('severity')}: {finding.get('message')}: {text(finding.get('why'))}"))
+        message = "" if finding.get("message") == check.get("detail") else f"{finding.get('message')}: "
+        lines.append(Line(f"    {finding.get('severity')}: {message}{text(finding.get('why'))}"))
         lines += [Line(f"    change: {fix}") for fix in (finding.get("fix"),) if fix]
     return lines

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from postlatch.audit.posture.families.places import choose
 from postlatch.audit.posture.hosts import MailHost
 from postlatch.audit.posture.subject import Subject, Tools
 from postlatch.audit.posture.values import Check, State, check, fault, judged, several
@@ -75,10 +75,10 @@ async def _host(host: MailHost, subject: Subject, tools: Tools) -> _Host:
 
 
 async def _sight(host: MailHost, subject: Subject, tools: Tools) -> Sight | None:
-    reachable = sorted((a for a in host.addresses if tools.may_reach(a)), key=lambda a: not isinstance(a, IPv4Address))
-    if tools.sightings is None or not reachable:
+    address = choose(host.addresses, tools)
+    if tools.sightings is None or address is None:
         return None
-    return await tools.sightings.see(Place(host.name, reachable[0], subject.request.smtp_port))
+    return await tools.sightings.see(Place(host.name, address, subject.request.smtp_port))
 
 
 def read_tlsa(text: str) -> Tlsa | None:

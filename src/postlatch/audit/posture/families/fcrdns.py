@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, NamedTuple
 
+from postlatch.audit.posture.families.places import choose
 from postlatch.audit.posture.hosts import MailHost
 from postlatch.audit.posture.subject import Subject, Tools
 from postlatch.audit.posture.values import Check, State, check, fault, judged, several, unknown
@@ -66,7 +67,7 @@ def _fault_of(one: _Address) -> Finding | None:
 async def _banners(found: list[_Address], subject: Subject, tools: Tools) -> Check:
     if tools.sightings is None:
         return unknown(*_BANNER, "nothing may be connected to")
-    firsts = {one.host.name: one for one in reversed(found)}
+    firsts = {one.host.name: one for one in found if one.address == choose(one.host.addresses, tools)}
     asked = [Place(one.host.name, one.address, subject.request.smtp_port) for one in firsts.values()]
     sights = await asyncio.gather(*(tools.sightings.see(place) for place in asked))
     faults, good, unseen = [], [], []

@@ -61,10 +61,10 @@ def _record_faults(records: Sequence[bytes], domain: str) -> list[Finding]:
 
 
 def _publish(subject: Subject) -> str:
-    hosts = "".join(f"mx: {host.name}\\n" for host in subject.hosts.hosts[:3])
+    hosts = "".join(f"mx: {host.name}, " for host in subject.hosts.hosts[:3])
     return (
         f'publish: _mta-sts.{subject.domain}. TXT "v=STSv1; id=1;" and, at https://mta-sts.{subject.domain}'
-        f"/.well-known/mta-sts.txt, version: STSv1\\nmode: testing\\n{hosts}max_age: 604800\\n; later mode: enforce"
+        f"/.well-known/mta-sts.txt, the lines version: STSv1, mode: testing, {hosts}max_age: 604800; later mode: enforce"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -32,10 +33,7 @@ async def _places(subject: Subject, tools: Tools) -> list[Place]:
     ports = dict.fromkeys((subject.request.smtp_port, *subject.request.ports))
     hosts = [(host.name, host.addresses) for host in subject.hosts.closely]
     found = [
-        Place(name, address, port)
-        for port in ports
-        for name, all_of in hosts
-        if (address := _choose(all_of, tools)) is not None
+        Place(name, address, port) for port in ports for name, all_of in hosts if (address := choose(all_of, tools)) is not None
     ]
     return list(dict.fromkeys((*found, *await _submission(subject.domain, tools))))[:_MOST]
 
@@ -46,7 +44,7 @@ async def _submission(domain: str, tools: Tools) -> list[Place]:
     places = []
     for name, port in list(dict.fromkeys(named))[:_MOST_SERVICES]:
         addresses = await _addresses(tools.resolver, name)
-        if (address := _choose(addresses, tools)) is not None:
+        if (address := choose(addresses, tools)) is not None:
             places.append(Place(name, address, port))
     return places
 
@@ -63,7 +61,7 @@ def _service(text: str) -> tuple[str, int] | None:
     return (name, port) if can_be_asked(name) and 0 < port < 65_536 else None
 
 
-def _choose(addresses: tuple[IPAddress, ...], tools: Tools) -> IPAddress | None:
+def choose(addresses: Sequence[IPAddress], tools: Tools) -> IPAddress | None:
     """The same program answers on all addresses of a host: IPv4 first, which more machines can reach."""
     reachable = [address for address in addresses if tools.may_reach(address)]
     return min(reachable, key=lambda address: not isinstance(address, IPv4Address), default=None)

@@ -67,6 +67,8 @@ def _each(
 
 def _offered(sights: Sequence[Sight], smtp: int) -> Check:
     faults, unseen = [], []
+    # If nobody at all listens there, it may be that port 25 is blocked on the way: many providers do that.
+    blocked = all(sight.failure is not None and sight.failure.refused for sight in sights if sight.place.port == smtp)
     for sight in sights:
         failure, place = sight.failure, sight.place
         if failure is None:
@@ -81,7 +83,7 @@ def _offered(sights: Sequence[Sight], smtp: int) -> Check:
                     "give the server a certificate and let it offer STARTTLS",
                 )
             )
-        elif failure.refused and place.port == smtp:
+        elif failure.refused and place.port == smtp and not blocked:
             faults.append(
                 fault(
                     "tls.nobody",
@@ -92,7 +94,8 @@ def _offered(sights: Sequence[Sight], smtp: int) -> Check:
                 )
             )
         else:
-            unseen.append(f"{place.text} ({failure})")
+            perhaps = ", or the port is blocked on the way" if failure.refused else ""
+            unseen.append(f"{place.text} ({failure}{perhaps})")
     shown = several(sight.place.text for sight in sights if sight.failure is None)
     detail = "; ".join(part for part in (shown, f"not seen: {several(unseen)}" if unseen else "") if part)
     return judged(*_OFFERED, detail, faults, seen=not unseen)
@@ -217,15 +220,24 @@ def _secrecy_seen(sight: Sight) -> bool:
 
 
 def _order_text(sight: Sight) -> str:
-    return "the server's" if sight.old else "TLS 1.3 has none that is weak"
+    first, second = _choices(sight)
+    if first is None or second is None:
+        return "TLS 1.3 has none that is weak"
+    return "the server's" if first == second else "the client's, and all are good"
+
+
+def _choices(sight: Sight) -> tuple[int | None, int | None]:
+    """The suite that it chose, and the one when that was offered last."""
+    first = sight.versions[sight.old[-1]].hello if sight.old else None
+    second = sight.reordered.hello
+    return first.suite if first is not None else None, second.suite if second is not None else None
 
 
 def _order(sight: Sight) -> Faults:
-    first = sight.versions[sight.old[-1]].hello if sight.old else None
-    second = sight.reordered.hello
+    first, second = _choices(sight)
     # Whose order it is does not matter if all that it takes is good (RFC 9325 section 4.2).
     weak = any(heard.hello for answers in sight.weak.values() for heard in answers)
-    if first is not None and second is not None and first.suite != second.suite and weak:
+    if None not in {first, second} and first != second and weak:
         yield fault(
             "tls.client-order",
             Severity.LOW,
