@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from postlatch.app.posture import posture
 from postlatch.testing.peers.network import Network
 from postlatch.testing.peers.nsd import Nsd
 from postlatch.testing.peers.postfix import Postfix
@@ -51,32 +52,36 @@ _ANCIENT = (
 
 
 class Lab(NamedTuple):
-    """``ask`` runs the command for a domain and gives its status and its data."""
+    """It asks the command for a domain, and gives its status and its data."""
 
     network: Network
     folder: Path
     resolver: str
 
     def ask(self, domain: str, **arguments: Any) -> tuple[int, dict[str, Any], float]:
-        """With the seconds that it took."""
-        given = {"domain": domain, "resolver": self.resolver, "time_limit": 20, "dnsbl": ["bl.example"], **arguments}
-        environment = {k: v for k, v in os.environ.items() if k != "POSTLATCH_CONFIG"}
-        environment["SSL_CERT_FILE"] = str(self.folder / "ca.pem")
+        """With the seconds that it took. Only the authorities of this machine are trusted, not that of the lab."""
         began = time.monotonic()
         with self.network.inside():
+            answer = posture(None, self._given(domain, arguments))
+        assert not answer.message
+        return answer.status, answer.data, time.monotonic() - began
+
+    def ask_trusting(self, domain: str) -> tuple[int, dict[str, Any]]:
+        """In a process of its own, to which the lab's authority is the system's. A warning is an error."""
+        environment = {k: v for k, v in os.environ.items() if k != "POSTLATCH_CONFIG"}
+        environment["SSL_CERT_FILE"] = str(self.folder / "ca.pem")
+        program = [sys.executable, "-W", "error", "-c", _PROGRAM, json.dumps(self._given(domain, {}))]
+        with self.network.inside():
             done = subprocess.run(
-                [sys.executable, "-W", "error", "-c", _PROGRAM, json.dumps(given)],
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=self.folder,
-                env=environment,
-                timeout=60,
+                program, capture_output=True, text=True, check=False, cwd=self.folder, env=environment, timeout=60
             )
         assert done.returncode == 0, done.stderr
         status, data, message = json.loads(done.stdout)
         assert not message
-        return status, data, time.monotonic() - began
+        return status, data
+
+    def _given(self, domain: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"domain": domain, "resolver": self.resolver, "time_limit": 20, "dnsbl": ["bl.example"], **arguments}
 
 
 class Paper(NamedTuple):

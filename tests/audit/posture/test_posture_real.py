@@ -40,7 +40,7 @@ def findings(data: dict[str, Any]) -> set[str]:
 
 
 def test_a_domain_in_which_all_is_right_gets_the_best_grade(world: Lab) -> None:
-    status, data, seconds = world.ask(GOOD)
+    status, data = world.ask_trusting(GOOD)
     found = states(data)
     others = {name: state for name, state in found.items() if state != "good"}
     assert others == {
@@ -50,7 +50,7 @@ def test_a_domain_in_which_all_is_right_gets_the_best_grade(world: Lab) -> None:
         "tls.chain": "info",
     }
     assert (status, data["grade"], data["first"]) == (0, "A+", [])
-    assert seconds < 10
+    assert data["seconds"] < 10
     assert "mx.example.com:465" in next(c["detail"] for c in data["checks"] if c["id"] == "tls.offered")
 
 

@@ -138,7 +138,7 @@ _SPF = st.lists(
 ).map(lambda terms: f"v=spf1 {' '.join(terms)}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.sampled_from(_NAMES), st.tuples(_TEXTS, _TEXTS, _SPF), max_size=9))
 def test_any_records_make_a_result(records: dict[str, tuple[list[str], list[str], str]]) -> None:
     zone: dict[str, Any] = {
@@ -152,9 +152,7 @@ def test_any_records_make_a_result(records: dict[str, tuple[list[str], list[str]
 
 
 @pytest.mark.parametrize("head", _HEADS)
-@pytest.mark.parametrize(
-    "piece", ["a", ";", "=", "\x00", "\u2028", "include:include.example ", "rua=mailto:a@b.example,", "%{p}"]
-)
+@pytest.mark.parametrize("piece", [";", "\u2028", "include:include.example ", "rua=mailto:a@b.example,"])
 def test_records_of_64_kilobytes_make_a_result_at_once(head: str, piece: str) -> None:
     text = (head + piece * 65_535)[:65_535]
     result = examined(with_mail({name: {"TXT": [text], "CAA": [text], "TLSA": [text]} for name in _NAMES}))
