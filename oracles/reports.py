@@ -23,7 +23,7 @@ from postlatch.audit.report.formats import render
 
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE.parent / "tests" / "audit" / "report"))
-samples: Any = import_module("report_samples")
+samples: Any = import_module("audit_report_samples")
 jsonschema: Any = import_module("jsonschema")
 xmlschema: Any = import_module("xmlschema")
 

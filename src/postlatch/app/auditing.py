@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from postlatch import __version__
+from postlatch.app import audit_schedule
 from postlatch.app.answer import BAD_NEWS, GOOD, UNDECIDED, UNUSABLE, Answer
 from postlatch.app.audit_canary import NOBODY, Canaries, canaries
 from postlatch.app.audit_options import OTHER_DOMAIN, Options, OptionsError, Target, options_of
@@ -52,6 +53,16 @@ def audit(config: Path | None, arguments: dict[str, Any]) -> Answer:
     return Answer(status_of(results), {"schema": "postlatch.audit/1", **data})
 
 
+def run_schedule(config: Path | None, arguments: dict[str, Any]) -> int:
+    """``postlatch audit schedule``: the same audit again and again; the exit status."""
+    try:
+        options = options_of(arguments)
+    except OptionsError as error:
+        audit_schedule.complain(str(error))
+        return UNUSABLE
+    return audit_schedule.schedule(arguments, lambda: audit_all(options, config, arguments))
+
+
 def status_of(results: Sequence[TargetResult]) -> int:
     """The exit status of results together: the worst of them."""
     verdicts = {result.verdict for result in results}
@@ -68,9 +79,7 @@ async def audit_all(options: Options, config: Path | None, arguments: dict[str, 
     run = f"pl{dice.getrandbits(32):08x}"
     results = []
     async with canaries(options.canary, arguments, run, clock) as watching:
-        means = Means(
-            clock, dice, ask_all, run, canary=watching.canary, mailbox_reader=watching.mailbox, resolver=resolver
-        )
+        means = Means(clock, dice, ask_all, run, canary=watching.canary, mailbox_reader=watching.mailbox, resolver=resolver)
         for target in options.targets:
             results.append(await _one(options, target, means, resolver, clock, watching))  # noqa: PERF401 - one by one
     return results

@@ -42,18 +42,8 @@ class LocalBackend:
                 from postlatch.app.salvaging import salvage  # noqa: PLC0415
 
                 return salvage(_settings(config), arguments)
-            if command == "lint":
-                from postlatch.app.lint import lint  # noqa: PLC0415
-
-                return lint(arguments)
-            if command == "audit":
-                from postlatch.app.auditing import audit  # noqa: PLC0415
-
-                return audit(config, arguments)
-            if command == "updates":
-                from postlatch.app import updates  # noqa: PLC0415
-
-                return updates.command(config, arguments)
+            if (answer := _elsewhere(command, arguments, config)) is not None:
+                return answer
             if command == "reputation":
                 from postlatch.app.reputation import reputation  # noqa: PLC0415
 
@@ -84,7 +74,7 @@ class LocalBackend:
         return follow(ask, arguments) if command == "journal.tail" else export(ask, arguments)
 
     def run(self, command: str, arguments: dict[str, Any], config: Path | None) -> int:
-        """``serve``, ``demo``, ``firewall run`` and ``audit canary``: take over this process until it ends."""
+        """``serve``, ``demo``, ``firewall run``, ``audit canary``, ``audit schedule``: take over this process until they end."""
         if command == "firewall.run":
             from postlatch.app.guarding import run_firewall  # noqa: PLC0415
 
@@ -93,6 +83,10 @@ class LocalBackend:
             from postlatch.app.audit_canary import run_canary  # noqa: PLC0415
 
             return run_canary(arguments)
+        if command == "audit.schedule":
+            from postlatch.app.auditing import run_schedule  # noqa: PLC0415
+
+            return run_schedule(config, arguments)
         if command == "demo":
             from postlatch.app.demo.run import run as run_demo  # noqa: PLC0415
 
@@ -100,6 +94,31 @@ class LocalBackend:
         from postlatch.app.serve import serve  # noqa: PLC0415
 
         return serve(config)
+
+
+def _elsewhere(command: str, arguments: dict[str, Any], config: Path | None) -> Answer | None:
+    """The commands about other servers, which need no relay; None for another command."""
+    if command == "lint":
+        from postlatch.app.lint import lint  # noqa: PLC0415
+
+        return lint(arguments)
+    if command == "audit":
+        from postlatch.app.auditing import audit  # noqa: PLC0415
+
+        return audit(config, arguments)
+    if command == "audit.compare":
+        from postlatch.app.audit_history import compare  # noqa: PLC0415
+
+        return compare(arguments)
+    if command == "audit.posture":
+        from postlatch.app.posture import posture  # noqa: PLC0415
+
+        return posture(config, arguments)
+    if command == "updates":
+        from postlatch.app.updates import command as updates  # noqa: PLC0415
+
+        return updates(config, arguments)
+    return None
 
 
 def _unusable(error: SettingsError) -> Answer:

@@ -13,7 +13,16 @@ from postlatch.audit.values import AuditVerdict, Evidence, Finding, Severity
 
 SPOOFABLE: Final = "audit.spoofable"
 # Vectors whose refusal is what "closed" says; the other families ask for other faults.
-_FAMILIES: Final = {"A": "sender", "B": "percent", "C": "route", "D": "domain", "E": "session", "J": "domain"}
+_FAMILIES: Final = {
+    "A": "sender",
+    "B": "percent",
+    "C": "route",
+    "D": "domain",
+    "E": "session",
+    "G": "login",
+    "I": "trust",
+    "J": "domain",
+}
 _WORST: Final = tuple(Severity)
 
 
@@ -129,7 +138,7 @@ def _doubt(facts: Facts, outcomes: Sequence[Outcome]) -> tuple[str, str] | None:
 
 
 def _asks_relay(outcome: Outcome) -> bool:
-    return outcome.vector[0] in "ABCDJ" or outcome.foreign
+    return outcome.vector[0] in "ABCD" or outcome.foreign
 
 
 def _what_helps(controls: Controls) -> str:

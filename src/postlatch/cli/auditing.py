@@ -35,7 +35,7 @@ AUDIT_ARGUMENTS = (
         "--canary",
         "WHERE",
     ),
-    Argument("canary_domain", Kind.DOMAIN, "Its domain. Default: of the address, or canary.example.", "--canary-domain", "NAME"),
+    Argument("canary_domain", Kind.DOMAIN, "Its domain. Default: the address's, or canary.example.", "--canary-domain", "NAME"),
     Argument("canary_maildir", Kind.PATH, "The canary's mailbox is this Maildir.", "--canary-maildir", "DIR"),
     Argument("canary_imap", Kind.TEXT, "Or this one: imaps://USER@HOST/FOLDER.", "--canary-imap", "URL"),
     Argument("canary_record", Kind.PATH, "Or what postlatch audit canary --record wrote.", "--canary-record", "FILE"),

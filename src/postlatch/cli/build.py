@@ -62,12 +62,14 @@ class _Root(_Listed):
 
 
 class _Both(_Listed):
-    """A command that is a group too: ``audit TARGET`` and ``audit posture DOMAIN``. A first word that is no subcommand belongs to
-    the command itself."""
+    """A command that is a group too: ``audit TARGET`` and ``audit posture DOMAIN``.
+
+    A first word that is no subcommand belongs to the command itself.
+    """
 
     def __init__(self, leaf: _Leaf) -> None:
         super().__init__(leaf.name, help=leaf.help, params=[_config_option()])
-        self._leaf = leaf
+        self.itself = leaf
         leaf.others = self.commands
 
     def make_context(
@@ -76,7 +78,7 @@ class _Both(_Listed):
         """Of the subcommand that is named, or of the command itself."""
         if args and args[0] in self.commands:
             return super().make_context(info_name, args, parent, **extra)
-        return self._leaf.make_context(info_name, args, parent, **extra)
+        return self.itself.make_context(info_name, args, parent, **extra)
 
 
 class _Leaf(click.Command):

@@ -12,7 +12,7 @@ from postlatch.cli.command import Argument, Command, Kind, Way
 from postlatch.cli.delegations import DELEGATION_ROWS, DELEGATIONS
 from postlatch.cli.guarding import GUARD_ROWS, GUARDING
 from postlatch.cli.limiting import LIMIT_ROWS, LIMITING
-from postlatch.cli.linting import LINT, LINT_ROWS
+from postlatch.cli.other_servers import OTHER_SERVER_ROWS, OTHER_SERVERS
 from postlatch.cli.senders import SENDER_ROWS, SENDERS
 from postlatch.cli.strangers import GREYLIST, REPUTATION, STRANGER_ROWS
 from postlatch.cli.wayout import OUTBOUND, WAY_OUT_ROWS
@@ -38,7 +38,7 @@ SECTIONS = {
     "Who may relay": ("rights", "decide", "account", "right", "limits"),
     "Who really sent it": ("verify", "spf", "reputation", "dkim", "dns", "reports"),
     "Run": ("queue", "destination", "outbound", "journal", "greylist", "ban", "firewall", "backup", "restore", "salvage"),
-    "Other servers": ("lint",),
+    "Other servers": ("audit", "lint", "updates"),
 }
 
 STATES = ("queued", "deferred", "active", "held", "delivered", "bounced", "deleted")
@@ -69,7 +69,7 @@ ROWS = {
     "self_test": ("target", "listener", "verdict", "sent_from", "arrived_as", "proxy", "why"),
     **GUARD_ROWS,
     **LIMIT_ROWS,
-    **LINT_ROWS,
+    **OTHER_SERVER_ROWS,
     **SENDER_ROWS,
     **APP_PASSWORD_ROWS,
     **DELEGATION_ROWS,
@@ -392,7 +392,7 @@ CATALOGUE: tuple[Command, ...] = (
     *GREYLIST,
     OUTBOUND,
     *GUARDING,
-    LINT,
+    *OTHER_SERVERS,
     *_REST,
 )
 

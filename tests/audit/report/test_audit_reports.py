@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree.ElementTree import fromstring
 
 import pytest
-from report_samples import AT, NOW, PLACES, all_three, closed, hostile, inconclusive, open_relay
+from audit_report_samples import AT, NOW, PLACES, all_three, closed, hostile, inconclusive, open_relay
 
 from postlatch.audit.history.seen import read
 from postlatch.audit.posture.values import Check, State

@@ -7,6 +7,8 @@ from typing import Any
 
 from postlatch.cli.render import (
     app_passwords,
+    audit,
+    audit_history,
     delegations,
     destinations,
     dns,
@@ -17,12 +19,14 @@ from postlatch.cli.render import (
     masks,
     people,
     policy,
+    posture,
     queue,
     reports,
     senders,
     setup,
     signing,
     strangers,
+    updates,
     wayout,
 )
 from postlatch.cli.text import Line, Table
@@ -57,7 +61,11 @@ RENDERERS: dict[str, Renderer] = {
     "right.masks": masks.masks,
     "right.resume": masks.resumed,
     "right.revoke": people.done("Revoked the right {name}: it is over now."),
+    "audit": audit.audit,
+    "audit.compare": audit_history.compare,
+    "audit.posture": posture.posture,
     "lint": linting.lint,
+    "updates": updates.updates,
     "limits.list": limiting.usage,
     "limits.reset": people.done("Forgot what was counted of {scope} {key}: it begins at nothing."),
     "reputation": strangers.reputation,
