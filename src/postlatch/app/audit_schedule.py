@@ -153,7 +153,7 @@ class Schedule:
         found = drift(earlier, latest)
         self._keep_results(latest, results)
         self._report(latest, found)
-        await self._alert(found)
+        await self._warn(found)
         if found.comparison.worse:
             return BAD_NEWS
         return UNDECIDED if latest.failed or found.comparison.undecided else GOOD
@@ -187,7 +187,7 @@ class Schedule:
         for sentence in found.sentences:
             self._tell(one_line(f"  {sentence}"))
 
-    async def _alert(self, found: Drift) -> None:
+    async def _warn(self, found: Drift) -> None:
         """What could not be told is told with the next audit."""
         waiting, self._untold = [*self._untold, *([found] if found.alarming else [])], []
         for one in waiting:

@@ -74,7 +74,7 @@ class LocalBackend:
         return follow(ask, arguments) if command == "journal.tail" else export(ask, arguments)
 
     def run(self, command: str, arguments: dict[str, Any], config: Path | None) -> int:
-        """``serve``, ``demo``, ``firewall run``, ``audit canary``, ``audit schedule``: take over this process until they end."""
+        """``serve``, ``demo``, ``firewall run``, ``audit canary``, ``audit schedule``: take over this process until it ends."""
         if command == "firewall.run":
             from postlatch.app.guarding import run_firewall  # noqa: PLC0415
 

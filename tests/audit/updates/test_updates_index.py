@@ -53,7 +53,7 @@ def provenance(filename: str, digest: str, **changes: Any) -> dict[str, Any]:
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": filename, "digest": {"sha256": digest}}],
-        "predicateType": "https://docs.pypi.org/attestations/publish/v1",
+        "predicateType": "https://docs.index.example/attestations/publish/v1",
         "predicate": None,
         **changes.get("statement", {}),
     }

@@ -26,7 +26,9 @@ _T = TypeVar("_T")
 UNVERIFIED: Final = "not verified: whose certificate it is, and the transparency log"
 _TYPE: Final = b"application/vnd.in-toto+json"
 _STATEMENT: Final = "https://in-toto.io/Statement/v1"
-_PREDICATES: Final = ("https://docs.pypi.org/attestations/publish/v1", "https://slsa.dev/provenance/v1")
+# Where an index publishes it is the index's own word, of its own host (PEP 740); where it was built is SLSA's.
+_PUBLISHED: Final = "/attestations/publish/v1"
+_PROVENANCE: Final = "https://slsa.dev/provenance/v1"
 _MOST: Final = 20  # attestations of one file
 
 
@@ -119,7 +121,8 @@ def _check_statement(statement: bytes, filename: str, sha256: str) -> None:
     except AdvisoryDataError as error:
         raise AttestationError(f"its statement cannot be read: {error}") from None
     subjects = _part(found, "subject", list)
-    if found.get("_type") != _STATEMENT or found.get("predicateType") not in _PREDICATES:
+    kind = str(found.get("predicateType"))
+    if found.get("_type") != _STATEMENT or not (kind == _PROVENANCE or kind.endswith(_PUBLISHED)):
         raise AttestationError("its statement is of another type")
     if len(subjects) != 1 or _part(subjects[0], "name", str) != filename:
         raise AttestationError("its statement is of another file")
