@@ -165,9 +165,7 @@ def test_a_hostile_server_gets_no_finding_that_its_conversation_does_not_show(se
     assert not found, [(one.vector, one.why) for one in found]
 
 
-@pytest.mark.parametrize(
-    "serve", [answers_everything_at_once, *(breaks_off_after(count) for count in (0, 20, 130))]
-)
+@pytest.mark.parametrize("serve", [answers_everything_at_once, *(breaks_off_after(count) for count in (0, 20, 130))])
 def test_a_conversation_may_end_at_any_octet(serve: Serve) -> None:
     check(serve)
 
