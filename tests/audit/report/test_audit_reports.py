@@ -15,6 +15,7 @@ from audit_report_samples import AT, NOW, PLACES, all_three, closed, hostile, in
 
 from postlatch.audit.history.seen import read
 from postlatch.audit.posture.values import Check, State
+from postlatch.audit.probes.values import Stand
 from postlatch.audit.report import table
 from postlatch.audit.report.audit_sarif import audit_sarif
 from postlatch.audit.report.csv import COLUMNS, safe
@@ -365,3 +366,13 @@ def test_a_row_is_a_line() -> None:
 def test_ordinary_cells_are_left_as_they_are() -> None:
     assert safe("MAIL FROM:<a@b>") == "MAIL FROM:<a@b>"
     assert safe("one\ntwo") == "one | two"
+
+
+def test_places_that_got_one_question_and_held_share_a_line() -> None:
+    result = closed()
+    first = result.outcomes[0]
+    ports = [first._replace(place=first.place._replace(port=port), stand=Stand.HELD) for port in (10024, 10025)]
+    shown = [said.text for said in table.lines(as_data(result._replace(outcomes=(*result.outcomes, *ports))))]
+    line = next(text for text in shown if "One question each" in text)
+    assert str(ports[0].place) in " ".join(shown[shown.index(line) :])
+    assert not any(text.strip().endswith(str(ports[1].place)) and text.startswith("  ") for text in shown if "One" not in text)

@@ -6,6 +6,7 @@ a file is shown like a fresh one. Everything is cleaned here of what could comma
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from textwrap import wrap
@@ -106,6 +107,7 @@ def _asked(vectors: Sequence[Mapping[str, Any]]) -> Iterator[Said]:
     """Families of questions by places; a cell is the worst answer's sign, how many there were of it, and of how many."""
     if not vectors:
         return
+    quiet, vectors = _quiet(vectors)
     places = list(dict.fromkeys(str(one.get("place")) for one in vectors))
     yield from (Said(), Said("What was asked", heading=True))
     for number, place in enumerate(places, 1):
@@ -119,7 +121,19 @@ def _asked(vectors: Sequence[Mapping[str, Any]]) -> Iterator[Said]:
             name = one_line(family_name(key))[: _LABEL - 6]
             yield Said(f"  {name + ' ':.<{_LABEL - 4}}  " + "".join(f"{text:>{_CELL}}" for text in cells))
     signs = ", ".join(f"{STANDS[stand][1]} {STANDS[stand][0]}" for stand in reversed(STAND_ORDER))
+    if quiet:
+        yield from _wrapped(f"One question each, and nothing was taken: {', '.join(quiet)}.", "  ")
     yield from _wrapped(f"Signs: {signs}. x2/31: two of 31 answers.", "  ")
+
+
+def _quiet(vectors: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Mapping[str, Any]]]:
+    """The places that one question alone was put to and that held, which are worth no column; and the other questions."""
+    times = Counter(str(one.get("place")) for one in vectors)
+    good = {Stand.HELD.value, Stand.ABSENT.value}
+    quiet = [str(one["place"]) for one in vectors if times[str(one.get("place"))] == 1 and one.get("stand") in good]
+    if len(quiet) == len(times):  # then they are all that there is
+        return [], list(vectors)
+    return quiet, [one for one in vectors if str(one.get("place")) not in quiet]
 
 
 def _is_at(one: Mapping[str, Any], key: str, place: str) -> bool:
