@@ -54,6 +54,7 @@ def test_one_client_is_asked_for_alone(tmp_path: Path) -> None:
 
 def test_other_programs_read_sarif_and_junit(tmp_path: Path) -> None:
     assert json.loads(_lint(tmp_path, OPEN, "--format", "sarif").stdout)["version"] == "2.1.0"
+    assert _lint(tmp_path, OPEN, "--format", "html").stdout.startswith("<!DOCTYPE html>")
     assert fromstring(_lint(tmp_path, OPEN, "--format", "junit").stdout).tag == "testsuites"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,8 +14,10 @@ from typing import Any, Final
 from postlatch import __version__
 from postlatch.app.answer import BAD_NEWS, GOOD, UNDECIDED, UNUSABLE, Answer
 from postlatch.audit.lint.problem import LintError
+from postlatch.audit.report.html import html
 from postlatch.audit.report.junit import FAILS, junit
 from postlatch.audit.report.sarif import sarif
+from postlatch.audit.report.sections import lint_section
 from postlatch.audit.values import Finding, LintResult, Verdict
 from postlatch.cli.linting import KINDS
 
@@ -85,6 +88,9 @@ def _formatted(form: str, kind: str, result: LintResult, data: dict[str, Any]) -
             return json.dumps(sarif(result.findings, __version__, result.can_relay), indent=2).splitlines()
         case "junit":
             return junit(f"postlatch.lint.{kind}", result).splitlines()
+        case "html":
+            section = lint_section(kind, result)
+            return html("Mail server configuration", [section], version=__version__, now=time.time()).splitlines()
         case _:
             return None
 

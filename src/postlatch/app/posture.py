@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from pathlib import Path
 from typing import Any, Final
 
 import dns.resolver
 
+from postlatch import __version__
 from postlatch.app.answer import BAD_NEWS, GOOD, UNDECIDED, UNUSABLE, Answer
 from postlatch.app.clock import SystemClock
 from postlatch.app.fetch import HttpFetcher
@@ -16,6 +18,8 @@ from postlatch.app.senders import chosen_settings
 from postlatch.audit.posture.run import PostureResult, as_data, examine
 from postlatch.audit.posture.subject import USUAL_PORTS, Request, Tools
 from postlatch.audit.posture.wire.sightings import Sightings
+from postlatch.audit.report.html import html
+from postlatch.audit.report.sections import posture_section
 from postlatch.delivery.guard import is_public
 from postlatch.delivery.resolver import DnsResolver
 from postlatch.model.envelope import IPAddress
@@ -34,7 +38,11 @@ def posture(config: Path | None, arguments: dict[str, Any]) -> Answer:
         result = asyncio.run(_examine(arguments, settings))
     except (OSError, ValueError) as error:
         return Answer(UNUSABLE, {}, str(error))
-    return Answer(status_of(result), {"schema": "postlatch.audit-posture/1", **as_data(result)})
+    data = {"schema": "postlatch.audit-posture/1", **as_data(result)}
+    if arguments.get("format") == "html":
+        section = posture_section(result.domain, result.checks)._replace(grade=result.grade)
+        data["lines"] = html("Mail domain", [section], version=__version__, now=time.time(), things="domains").splitlines()
+    return Answer(status_of(result), data)
 
 
 def status_of(result: PostureResult) -> int:

@@ -8,7 +8,7 @@ from postlatch.cli.command import Argument, Command, Kind
 LINT_ROWS = {"findings": ("id", "severity", "file", "line", "message", "why", "fix")}
 
 KINDS = ("postfix", "exim", "sendmail", "opensmtpd", "exchange", "haraka", "hmailserver", "compose")
-_FORMATS = ("text", "json", "sarif", "junit")
+_FORMATS = ("text", "json", "html", "sarif", "junit")
 
 LINT = Command(
     "lint",

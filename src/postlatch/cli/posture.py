@@ -26,14 +26,16 @@ POSTURE = Command(
         ),
         Argument("dnsbl", Kind.DOMAIN, "Ask this block list (default: a small set).", "--dnsbl", "ZONE", many=True),
         Argument("port", Kind.COUNT, "Look at TLS on this port too, beside 25, 465 and 587.", "--port", "N", many=True),
+        Argument("format", Kind.CHOICE, "How the result is printed.", "--format", choices=("text", "html"), default="text"),
         Argument("no_connect", Kind.FLAG, "Only ask the DNS.", "--no-connect"),
         Argument("private", Kind.FLAG, "Connect to private addresses too: a laboratory of your own.", "--private"),
         Argument("time_limit", Kind.DURATION, "How long all of it may take. Default: 60 seconds.", "--time-limit", "DURATION"),
     ),
-    ("domain", "grade", "rule", "first", "checks", "seconds"),
+    ("domain", "grade", "rule", "first", "checks", "seconds", "lines"),
     examples=(
         "postlatch audit posture example.com",
         "postlatch audit posture example.com --selector mail2026 --dnsbl zen.spamhaus.org --resolver 127.0.0.1",
         "postlatch audit posture example.com --no-connect --json",
+        "postlatch audit posture example.com --format html > posture.html",
     ),
 )

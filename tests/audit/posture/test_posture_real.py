@@ -96,3 +96,11 @@ def test_name_servers_that_never_answer_do_not_hold_it_up(world: Lab) -> None:
     assert status == 3
     assert seconds < 3.5
     assert set(states(data).values()) <= {"unknown", "info"}
+
+
+def test_the_page_for_people_has_the_grade_and_every_finding(world: Lab) -> None:
+    _, data, _ = world.ask(WEAK, format="html")
+    page = "\n".join(data["lines"])
+    assert page.startswith("<!DOCTYPE html>")
+    assert all(finding in page for finding in findings(data))
+    assert "script" not in page
