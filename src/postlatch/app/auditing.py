@@ -34,6 +34,7 @@ from postlatch.audit.values import AuditVerdict
 from postlatch.model.clock import Clock
 from postlatch.model.dns import DnsError, Resolver
 
+_SOME_ADDRESS: Final = "192.0.2.1"  # RFC 5737: stands for one that is not asked of the DNS
 _BAD: Final = frozenset({AuditVerdict.OPEN, AuditVerdict.BACKSCATTER, AuditVerdict.ACCEPTS, AuditVerdict.SPOOFABLE})
 
 
@@ -109,7 +110,7 @@ async def _rehearse(options: Options) -> list[str]:
             return made[0]
 
         means = Means(SystemClock(), random.SystemRandom(), ask_all, "pl00000000", dial)
-        places = candidates(target.host, [target.host], target.port)
+        places = candidates(target.host, [target.host if target.is_number else _SOME_ADDRESS], target.port)
         result = await audit_one(_request(options, target, places, NOBODY, near=True), means)
         for number, (place, said) in enumerate(dry[0].said, 1):
             lines += [f"# {number}. to {place}", *(line for line in said if not line.startswith("S:"))]

@@ -24,7 +24,7 @@ from postlatch.audit.result import TargetResult
 from postlatch.audit.values import AuditVerdict, Evidence
 from postlatch.audit.verdict import Facts, judge
 from postlatch.model.clock import Clock
-from postlatch.model.dns import Resolver
+from postlatch.model.dns import DnsError, Resolver
 
 _POLL: Final = 0.1  # seconds between two looks at the canary
 _QUIET: Final = 1.0  # seconds without anything new, once something came
@@ -81,7 +81,8 @@ async def audit(request: Request, means: Means) -> TargetResult:
     dial = means.dial(request, manners)
     reached, unreached = await reach(dial, request.places)
     if reached:
-        inquiry = _inquiry(request, means, reached, dial, manners, began)
+        hostname = await _own_name(_hostname(reached[0].banner), request, means, manners)
+        inquiry = _inquiry(request, means, reached, dial, manners, began, hostname)
         result = await _ask(request, means, inquiry, unreached)
     else:
         result = _unreachable(request, unreached)
@@ -100,10 +101,15 @@ def _domains(request: Request) -> list[str]:
 
 
 def _inquiry(
-    request: Request, means: Means, reached: Sequence[Reached], dial: Dialer, manners: Manners, began: float
+    request: Request,
+    means: Means,
+    reached: Sequence[Reached],
+    dial: Dialer,
+    manners: Manners,
+    began: float,
+    hostname: str,
 ) -> Inquiry:
     first = reached[0]
-    hostname = _hostname(first.banner)
     names = request.names._replace(address=first.place.address, port=first.place.port, hostname=hostname)
     if not names.local_domain:
         names = names._replace(local_domain=hostname)
@@ -131,6 +137,19 @@ def _hostname(banner: str) -> str:
     word = banner.split(" ")[1].lower().strip(".") if " " in banner else ""
     letters = word.replace(".", "").replace("-", "")
     return word if "." in word and letters.isascii() and letters.isalnum() and len(word) <= 253 else ""
+
+
+async def _own_name(hostname: str, request: Request, means: Means, manners: Manners) -> str:
+    """The name by which it greets, if that is its own: it may call itself as it likes, and nobody else may get mail for it."""
+    if not hostname or manners.stranger(hostname.encode()) is None:
+        return hostname
+    if means.resolver is None:
+        return ""
+    try:
+        addresses = {str(address) for address in await means.resolver.addresses(hostname)}
+    except DnsError:
+        return ""
+    return hostname if addresses & {place.address for place in request.places} else ""
 
 
 async def _ask(request: Request, means: Means, inquiry: Inquiry, unreached: Sequence[Unreached]) -> TargetResult:

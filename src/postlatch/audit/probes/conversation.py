@@ -212,7 +212,7 @@ class Dialer:
         talk = await self.connect(place)
         try:
             await self._greeted(talk, verb, helo or self.helo)
-        except Ended:
+        except BaseException:  # also of cancellation: nobody else closes it
             await talk.close()
             raise
         return talk

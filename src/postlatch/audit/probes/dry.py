@@ -10,6 +10,7 @@ from postlatch.audit.probes.manners import Manners
 from postlatch.audit.probes.place import Place
 
 MAX_CONVERSATIONS: Final = 2000
+_OFFERS: Final = ("SIZE 10485760", "PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "STARTTLS", "AUTH PLAIN LOGIN")
 
 
 class DryDialer(Dialer):
@@ -37,6 +38,7 @@ class _DryConversation(Conversation):
     def __init__(self, place: Place, manners: Manners, known: str) -> None:
         super().__init__(place, None, None, manners, patience=0.0)  # type: ignore[arg-type]  # there is no connection
         self._known = known
+        self._has_sender = False
         self._replies = [Reply(220, ("target ESMTP",))]
 
     async def send(self, octets: bytes) -> None:
@@ -66,6 +68,15 @@ class _DryConversation(Conversation):
         self._note("C", b"QUIT\r\n")
 
     def _answer(self, command: str) -> Reply:
+        verb = command.split(" ", maxsplit=1)[0].split(":", maxsplit=1)[0].strip()
+        if verb == "EHLO":
+            return Reply(250, ("target", *_OFFERS))
+        if verb == "STARTTLS" and self.encrypted:
+            return Reply(503, ("TLS is there already",), "5.5.1")
+        if verb in {"MAIL", "RSET"}:
+            self._has_sender = verb == "MAIL"
+        if verb == "RCPT" and not self._has_sender:
+            return Reply(503, ("MAIL first",), "5.5.1")
         if command.startswith("RCPT"):
             return Reply(250, ("2.1.5 taken",)) if self._known in command else Reply(550, ("relaying denied",), "5.7.1")
         if command.startswith("DATA"):

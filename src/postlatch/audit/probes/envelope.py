@@ -62,18 +62,28 @@ def _sessions(wanted: Iterable[Asked]) -> Iterable[Sequence[Asked]]:
 
 
 async def _session(inquiry: Inquiry, session: Sequence[Asked], proofs: Proofs, found: dict[Asked, Outcome]) -> None:
-    state, first = session[0]
     left = list(session)
-    try:
-        inquiry.check_time()
-        async with await inquiry.dial.open(state.place, state.verb, first.helo) as talk:
-            while left:
-                inquiry.check_time()
-                found[left[0]] = await _question(inquiry, talk, *left[0], proofs)
-                left.pop(0)
-    except Ended as end:
-        for one in left:
-            found[one] = _unanswered(one, end)
+    before = 0
+    while left and len(left) != before:  # who hangs up after some answers (Exim: three errors of syntax) is asked the rest anew
+        before = len(left)
+        try:
+            await _rest(inquiry, left, proofs, found)
+        except Ended as end:
+            for one in left:
+                found[one] = _unanswered(one, end)
+            if end.why is not Why.CLOSED:
+                return
+
+
+async def _rest(inquiry: Inquiry, left: list[Asked], proofs: Proofs, found: dict[Asked, Outcome]) -> None:
+    """Ask one after the other in a conversation of theirs; ``left`` are those that got no answer."""
+    inquiry.check_time()
+    state, first = left[0]
+    async with await inquiry.dial.open(state.place, state.verb, first.helo) as talk:
+        while left:
+            inquiry.check_time()
+            found[left[0]] = await _question(inquiry, talk, *left[0], proofs)
+            left.pop(0)
 
 
 def _unanswered(one: Asked, end: Ended) -> Outcome:
