@@ -23,6 +23,7 @@ _FAMILIES: Final = {
     "I": "trust",
     "J": "domain",
 }
+_PLAIN: Final = frozenset({"A01", "A02"})
 _WORST: Final = tuple(Severity)
 
 
@@ -156,7 +157,8 @@ def _closed(facts: Facts, outcomes: Sequence[Outcome]) -> str:
 
 def _open(facts: Facts, relayed: Sequence[Outcome]) -> Finding:
     first = min(relayed, key=lambda outcome: (outcome.vector, str(outcome.place)))
-    family = _FAMILIES.get(first.vector[0], "session")
+    # Who lets any stranger's plain message through trusts no sender's name: it trusts everybody.
+    family = "" if first.vector in _PLAIN else _FAMILIES.get(first.vector[0], "session")
     ways = ", ".join(dict.fromkeys(outcome.vector for outcome in relayed))
     return Finding(
         "audit.open-relay",

@@ -31,7 +31,7 @@ _FIXES: Final[Mapping[str, Mapping[str, str]]] = {
         "hmailserver": "Settings, Advanced, IP ranges: clear External to external e-mail addresses for every range of"
         " strangers,"
         " or require authentication for it.",
-        "postlatch": "postlatch.toml: no [[rights]] whose networks hold strangers; `postlatch prove` shows who may relay.",
+        "postlatch": "postlatch.toml: no [[rights]] whose networks hold strangers; `postlatch rights` shows who may relay.",
         "qmail": "control/rcpthosts: list your own domains; in tcp.smtp, RELAYCLIENT for your own addresses alone.",
         _ANY: "Refuse every recipient outside your own domains, unless the client is logged in or one of your own.",
     },
