@@ -97,7 +97,7 @@ def target(text: str) -> Target:
         host, port = text, ""
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise OptionsError(f"{text!a}: the port must be a number from 1 to 65535")
     number = int(port) if port else None
     if _is_address(host):
