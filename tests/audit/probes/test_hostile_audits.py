@@ -153,3 +153,15 @@ def test_a_name_in_a_banner_counts_only_if_it_leads_to_the_server(zone: dict[str
     audited(serve, names=NAMES._replace(mailbox="", local_domain=""), resolver=FakeResolver(zone), seconds=2)
     named = [line for line in heard if line.startswith(b"RCPT") and b"bank.com" in line]
     assert bool(named) is asked
+
+
+def test_a_port_that_waits_for_a_proxy_header_is_named_as_such() -> None:
+    def serve(sock: socket.socket) -> None:
+        if sock.recv(200).startswith(b"PROXY TCP4 192.0.2.1 127.0.0.1 "):
+            sock.sendall(BANNER)
+            sock.recv(200)
+
+    result = audited(serve)
+    check(result)
+    assert result.verdict is AuditVerdict.INCONCLUSIVE
+    assert "PROXY header" in result.summary

@@ -9,9 +9,14 @@ from typing import Final, NamedTuple
 from postlatch.audit.probes.conversation import Dialer
 from postlatch.audit.probes.ended import Ended, Why
 from postlatch.audit.probes.place import Place, Tls
+from postlatch.audit.probes.proxy_header import header_v1
 
 PORTS: Final = (25, 587, 465, 2525)
 _TLS_FIRST: Final = 465  # RFC 8314 section 3.3
+_HEADER: Final = (
+    "it speaks only after a PROXY header, and believed one of ours: who reaches this port chooses the address that it sees;"
+    " let the proxy alone reach it, and audit the proxy"
+)
 
 
 class Reached(NamedTuple):
@@ -51,11 +56,28 @@ async def _look(dial: Dialer, place: Place) -> tuple[list[Reached], list[Unreach
     if failed and failed[0].why in {Why.SILENT, Why.GARBAGE, Why.CLOSED}:
         # A server that waits for the client's TLS says nothing: a port of any number can be one.
         encrypted, _ = await _try(dial, tls_first)
+        if not encrypted and failed[0].why is Why.SILENT and await _waits_for_header(dial, place):
+            failed = [failed[0]._replace(text=_HEADER)]
         return (encrypted, []) if encrypted else (found, failed)
     if found and "STARTTLS" in found[0].offers:
         encrypted, refused = await _try(dial, place._replace(tls=Tls.STARTTLS))
         return found + encrypted, refused
     return found, failed
+
+
+async def _waits_for_header(dial: Dialer, place: Place) -> bool:
+    """Does it greet who sends a PROXY header first? The one that is sent names a client that nobody trusts (RFC 5737)."""
+    try:
+        talk = await dial.connect(place)
+    except Ended:
+        return False
+    try:
+        await talk.send(header_v1("2001:db8::1" if ":" in place.address else "192.0.2.1", place))
+        return (await talk.reply()).taken
+    except Ended:
+        return False
+    finally:
+        await talk.close()
 
 
 async def _try(dial: Dialer, place: Place) -> tuple[list[Reached], list[Unreached]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 from postlatch.audit.probes.asking import Question, ask_each, one_finding_each, says_yes_to_all
@@ -12,6 +10,7 @@ from postlatch.audit.probes.ended import Ended, Why
 from postlatch.audit.probes.fixes import fix
 from postlatch.audit.probes.inquiry import Inquiry
 from postlatch.audit.probes.place import Place, Tls
+from postlatch.audit.probes.proxy_header import header_v1, header_v2
 from postlatch.audit.probes.relaying import Relaying
 from postlatch.audit.probes.values import Outcome, Stand
 from postlatch.audit.values import Finding, Severity
@@ -44,10 +43,6 @@ CLAIMS: Final = (
 _CLIENTS: Final = ("127.0.0.1",)
 _CLIENTS_DEEP: Final = ("127.0.0.1", "::1", "10.0.0.1", "172.17.0.1")
 
-_V2_BEGINS: Final = b"\r\n\r\n\0\r\nQUIT\n"  # the PROXY protocol's specification, section 2.2
-_V2_PROXY: Final = 0x21
-_V2_TCP4: Final = 0x11
-_V2_TCP6: Final = 0x21
 _NO_HEADER: Final = b"XPROBE nothing\r\n"
 
 
@@ -139,24 +134,6 @@ def _headers(inquiry: Inquiry, relaying: Relaying, place: Place) -> list[Questio
         for client in clients
         for version, header in ((1, header_v1(client, place)), (2, header_v2(client, place)))
     ]
-
-
-def header_v1(client: str, place: Place) -> bytes:
-    """The header in text. Both addresses are of one family, the client's."""
-    family = "TCP6" if ":" in client else "TCP4"
-    return f"PROXY {family} {client} {_server(client, place)} 1025 {place.port}\r\n".encode()
-
-
-def header_v2(client: str, place: Place) -> bytes:
-    """The header in octets."""
-    addresses = ip_address(client).packed + ip_address(_server(client, place)).packed + struct.pack("!HH", 1025, place.port)
-    family = _V2_TCP6 if ":" in client else _V2_TCP4
-    return _V2_BEGINS + struct.pack("!BBH", _V2_PROXY, family, len(addresses)) + addresses
-
-
-def _server(client: str, place: Place) -> str:
-    same = (":" in client) == (":" in place.address)
-    return place.address.partition("%")[0] if same else "::1" if ":" in client else "127.0.0.1"
 
 
 class _Header:
