@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module, resources
 from typing import Any
 
 import pytest
@@ -104,3 +106,12 @@ def test_the_page_for_people_has_the_grade_and_every_finding(world: Lab) -> None
     assert page.startswith("<!DOCTYPE html>")
     assert all(finding in page for finding in findings(data))
     assert "script" not in page
+
+
+@pytest.mark.parametrize("domain", [GOOD, WEAK, DEAD])
+def test_json_is_valid_by_its_schema(world: Lab, domain: str) -> None:
+    text = resources.files("postlatch.audit.report").joinpath("schemas", "audit-posture-1.schema.json").read_text("ascii")
+    validator: Any = import_module("jsonschema").Draft202012Validator
+    validator.check_schema(json.loads(text))
+    _, data, _ = world.ask(domain)
+    validator(json.loads(text)).validate(json.loads(json.dumps(data)))
