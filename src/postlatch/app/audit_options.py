@@ -76,7 +76,7 @@ def options_of(arguments: dict[str, Any]) -> Options:
         canary_address=canary_address,
         canary_domain=str(arguments.get("canary_domain") or canary_domain or CANARY_DOMAIN),
         helo=str(arguments.get("helo") or _own_name(str(arguments.get("source", "")))),
-        source=str(arguments.get("source", "")),
+        source=_source(str(arguments.get("source", ""))),
         deep=deep,
         time_limit=float(arguments.get("time_limit") or (180 if deep else 60)),
         window=float(arguments["window"]) if "window" in arguments else None,
@@ -127,6 +127,19 @@ def _mailbox(option: str, text: str) -> tuple[str, str]:
     except AddressError as error:
         raise OptionsError(f"{option}: {text!a} is no address: {error}") from None
     return address.local, address.domain
+
+
+def _source(address: str) -> str:
+    """An address of this machine, or nothing: a connection can come from no other."""
+    if not address:
+        return ""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.bind((address, 0))
+    except OSError as error:
+        raise OptionsError(f"--source: {address!a} cannot be used: {error.strerror}; name an address of this machine") from None
+    return address
 
 
 def _own_name(source: str) -> str:

@@ -147,7 +147,12 @@ async def _addresses(target: Target, resolver: Resolver) -> list[str]:
         return [target.host]
     if target.host == "localhost":  # RFC 6761 section 6.3: never asked of the DNS
         return ["127.0.0.1", "::1"]
-    found = [str(address) for address in await resolver.addresses(target.host)]
+    try:
+        found = [str(address) for address in await resolver.addresses(target.host)]
+    except DnsError as error:
+        raise OptionsError(
+            f"{target.text}: its addresses could not be looked up: {error}; --resolver names another server"
+        ) from None
     if not found:
         raise OptionsError(f"{target.text} has no address")
     return found

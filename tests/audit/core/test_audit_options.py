@@ -122,3 +122,17 @@ def test_the_status_is_that_of_the_worst(verdicts: str, status: int) -> None:
     results = [TargetResult("x", AuditVerdict(verdict), Evidence.E0, "-", "", "") for verdict in verdicts.split()]
     random.Random(3).shuffle(results)
     assert status_of(results) == status
+
+
+def test_the_source_must_be_an_address_of_this_machine() -> None:
+    assert options_of({"targets": ["192.0.2.1"], "source": "127.0.0.2"}).source == "127.0.0.2"
+    with pytest.raises(OptionsError, match=r"--source: '192\.0\.2\.9' cannot be used"):
+        options_of({"targets": ["192.0.2.1"], "source": "192.0.2.9"})
+
+
+@pytest.mark.soak  # the resolver asks again for ten seconds
+def test_a_name_server_that_does_not_answer_is_told_with_the_target() -> None:
+    arguments = {"targets": ["mx.example.com"], "i_own_this": True, "resolver": f"127.0.0.1:{free_port()}"}
+    answer = audit(None, arguments)
+    assert answer.status == 2
+    assert answer.message.startswith("mx.example.com: its addresses could not be looked up")
