@@ -97,7 +97,7 @@ def test_the_text_has_the_grade_each_check_and_what_to_fix_first() -> None:
 
 def test_the_command_names_every_field_of_its_result() -> None:
     data = as_data(PostureResult(DOMAIN, "D", (faulty(Severity.HIGH),), first((faulty(Severity.HIGH),)), 0.1))
-    assert set(data) == set(POSTURE.result)
+    assert {*data, "lines"} == set(POSTURE.result)  # the lines come with --format
     assert set(data["checks"][0]) == set(POSTURE_ROWS["checks"])
     assert set(data["first"][0]) == set(data["checks"][0]["findings"][0]) == set(POSTURE_ROWS["first"])
 
