@@ -131,6 +131,12 @@ STATUSES: dict[str, dict[int, str]] = {
         3: "with `--once`: there is no result, or no verdict any more",
     },
     "audit.canary": {0: "it was ended", 2: "it cannot listen there, or cannot write its record"},
+    "audit.self": {
+        0: "all listeners are closed",
+        1: "one is not",
+        2: "no relay is running",
+        3: "undecided: no audit was made yet, or it could not find out",
+    },
     "audit.posture": {
         0: "nothing of it is bad",
         1: "something is bad",

@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from postlatch.app.answer import UNUSABLE, Answer
 from postlatch.app.operator import peer_name
@@ -86,8 +86,13 @@ class NotServing(Exception):
     """No relay answers on the control socket."""
 
 
-def call(directory: Path, command: str, arguments: dict[str, Any], timeout: float = 60.0) -> Answer:
+_PATIENCE: Final = 60.0  # seconds
+_SLOW: Final = {"audit.self": 1800.0}  # an audit of every listener at every address
+
+
+def call(directory: Path, command: str, arguments: dict[str, Any]) -> Answer:
     """Ask the relay process that serves ``directory``; NotServing if there is none."""
+    timeout = _SLOW.get(command, _PATIENCE)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(timeout)
     try:

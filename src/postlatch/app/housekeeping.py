@@ -65,6 +65,7 @@ class Housekeeping:
             (60.0, self._attesting.sign),
             (60.0, self._signing_keys.every_minute),
             (60.0, self._rights.every_minute),
+            (60.0, self._relay.self_audit.every_minute),
             (600.0, self._attesting.look),
             (60.0, self._relay.way_out.every_minute),
             (3600.0, self._relay.way_out.refresh),

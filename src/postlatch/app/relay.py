@@ -43,6 +43,7 @@ from postlatch.app.recheck import reason_to_hold
 from postlatch.app.reloading import below, read_certificate, take_up
 from postlatch.app.report_tap import ReportTap
 from postlatch.app.reputation import Reputation
+from postlatch.app.self_audit import self_audit_of
 from postlatch.app.senders import make_senders
 from postlatch.app.signing import make_keys, make_signing
 from postlatch.app.supervisor import until_orphaned
@@ -112,6 +113,7 @@ class Relay:
         self.reputation = Reputation(self)
         self.masking = Masking(self)
         self.server = SmtpServer(self.services, {**self.ports, **local_port(handover)})
+        self.self_audit = self_audit_of(self)
         world.policy.listeners.append(self._policy_installed)
         world.relay = self
 

@@ -23,6 +23,7 @@ _FAMILIES: Final = {
     "I": "trust",
     "J": "domain",
 }
+_ON_MX: Final = "audit.auth-on-mx"
 _PLAIN: Final = frozenset({"A01", "A02"})
 _WORST: Final = tuple(Severity)
 
@@ -59,11 +60,13 @@ def judge(facts: Facts) -> Judgement:
     verdict, summary, decide, more = _decide(facts, outcomes)
     if more is not None:
         findings.append(more)
+    if facts.controls.login_first:  # then it is a submission service, on whatever port
+        findings = [finding for finding in findings if finding.id != _ON_MX]
     if (unknown := _takes_unknown(facts, verdict)) is not None:
         findings.append(unknown)
     findings = _merged(findings)
-    if verdict is AuditVerdict.BACKSCATTER:
-        evidence = Evidence.E5
+    # Of one that relays this and bounces that, the relay is what must be told.
+    evidence = {AuditVerdict.OPEN: Evidence.E4, AuditVerdict.BACKSCATTER: Evidence.E5}.get(verdict, evidence)
     return Judgement(verdict, evidence, _grade(verdict, findings), summary, decide, tuple(findings), outcomes)
 
 

@@ -12,6 +12,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "relay.started": "The relay process started; `clean` says whether the last stop was.",
     "relay.stopped": "The relay drained and stopped.",
     "relay.probed": "The self-probe of a listener at start, as a stranger; `result` is `closed`, `open` or `failed`.",
+    "audit.finished": "The relay audited its own listeners from another process; `verdict` is the worst of them.",
     "policy.installed": "A policy snapshot was proved closed and installed.",
     "policy.refused": "A policy snapshot was not installed; `why` holds the first counterexample or error.",
     "connection.refused": "A connection was refused before its greeting.",

@@ -24,6 +24,7 @@ from postlatch.settings.overload import OverloadSettings
 from postlatch.settings.problem import Problem
 from postlatch.settings.reputation import GreylistSettings, ReputationSettings
 from postlatch.settings.rights import RelayDomainSettings, RightSettings
+from postlatch.settings.selfaudit import AuditSettings
 from postlatch.settings.senderauth import AuthenticationSettings, DkimSettings, Dmarc, ReportSettings
 from postlatch.settings.session import AccountsSettings, SessionSettings
 from postlatch.settings.submission import SendmailSettings, SubmissionSettings
@@ -342,6 +343,7 @@ class Settings(Table):
     directories: Mapping[t.Name, DirectorySettings] = Field(
         default=t.as_toml({}), description="Who else knows passwords, by domain ([logins.md](logins.md))."
     )
+    audit: AuditSettings = Field(default=t.as_toml({}), description="The relay's audit of itself.")
     alerts: AlertSettings = Field(default=t.as_toml({}), description="Who is told.")
     retention: RetentionSettings = Field(default=t.as_toml({}), description="How long things are kept.")
     http: HttpSettings = Field(default=t.as_toml({}), description="The dashboard.")

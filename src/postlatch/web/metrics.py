@@ -64,6 +64,9 @@ METRICS: Mapping[str, Metric] = {
     "postlatch_masks": Metric(
         "gauge", "Masks that were found and not lifted: clients without their own addresses.", ("listener",)
     ),
+    "postlatch_self_audit_closed": Metric(
+        "gauge", "1 where the latest self-audit found the listener closed, else 0.", ("listener", "address")
+    ),
     "postlatch_alerts_total": Metric("counter", "Alerts raised, by kind.", ("kind",)),
     "postlatch_sender_checks_total": Metric(
         "counter", "Checks of who sent a stranger's message, by result (RFC 8601).", ("check", "result")

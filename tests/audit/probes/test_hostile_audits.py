@@ -33,6 +33,7 @@ from postlatch.audit.canary.values import Arrival
 from postlatch.audit.probes.families import ask_all
 from postlatch.audit.probes.names import Names
 from postlatch.audit.probes.place import Place
+from postlatch.audit.probes.values import Stand
 from postlatch.audit.result import TargetResult, as_data
 from postlatch.audit.run import Means, Request, audit
 from postlatch.audit.values import AuditVerdict
@@ -165,3 +166,26 @@ def test_a_port_that_waits_for_a_proxy_header_is_named_as_such() -> None:
     check(result)
     assert result.verdict is AuditVerdict.INCONCLUSIVE
     assert "PROXY header" in result.summary
+
+
+def test_a_refused_sender_does_not_answer_the_question_about_a_recipient() -> None:
+    def serve(sock: socket.socket) -> None:
+        """Exim: no address literals as senders. And the percent hack."""
+        sock.sendall(BANNER)
+        with sock.makefile("rb") as lines:
+            for line in lines:
+                refused = (b"MAIL" in line and b"[" in line) or (b"RCPT" in line and b"%" not in line and b"alice" not in line)
+                sock.sendall(b"501 domain literals not allowed\r\n" if refused else b"250 ok\r\n")
+
+    result = audited(serve, seconds=5)
+    check(result)
+    assert result.verdict is AuditVerdict.ACCEPTS
+    assert {"B01", "B02", "B04"} <= {one.vector for one in result.outcomes if one.stand is Stand.TAKEN}
+
+
+def test_a_banner_may_come_late() -> None:
+    def serve(sock: socket.socket) -> None:
+        time.sleep(0.2)  # longer than the patience with any other answer
+        says({"RCPT": b"550 5.7.1 no\r\n"})(sock)
+
+    assert "does not speak SMTP" not in audited(serve, seconds=2).summary

@@ -26,6 +26,7 @@ from postlatch.app.commands import (
     queue,
     reports,
     right,
+    self_audit,
     status,
     transfer,
 )
@@ -95,6 +96,7 @@ COMMANDS: dict[str, Command] = {
     "journal.verify": journal.check,
     "rights": policy.rights,
     "decide": policy.decide,
+    "audit.self": self_audit.audit_self,
     "status": status.status,
     "metrics": status.metrics,
     "reports": reports.listing,

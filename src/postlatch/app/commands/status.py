@@ -36,6 +36,7 @@ async def status(world: World, _arguments: dict[str, Any]) -> Answer:
         queue={str(state): count for state, count in states.items()},
         oldest_seconds=await _oldest(world),
         refusals=_refusals(world),
+        self_audit=relay.self_audit.latest if relay is not None else None,
         probes=[probe._asdict() for probe in relay.probes] if relay is not None else [],
     )
 

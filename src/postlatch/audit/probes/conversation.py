@@ -218,7 +218,8 @@ class Dialer:
         return talk
 
     async def _greeted(self, talk: Conversation, verb: str, helo: str) -> None:
-        talk.banner = await talk.reply()
+        # Postscreen and other tarpits let strangers wait for it.
+        talk.banner = await talk.reply(2 * self.patience)
         if not talk.banner.taken:
             raise Ended(Why.CLOSED, f"the banner refuses: {talk.banner.text}")
         if talk.place.tls is Tls.STARTTLS:

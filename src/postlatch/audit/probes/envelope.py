@@ -21,6 +21,8 @@ from postlatch.audit.values import Evidence
 # Postfix answers the eleventh error of a session a second late; Exim ends it after ten commands that are no mail.
 _A_SESSION: Final = 5
 _AT_ONCE: Final = 4
+_ABOUT_SENDERS: Final = "A"  # the family whose question is the sender
+_CLOSING: Final = 421
 _UNSENDABLE: Final = frozenset("\0\r\n")
 
 Asked = tuple[State, Question]
@@ -119,8 +121,14 @@ async def _question(inquiry: Inquiry, talk: Conversation, state: State, question
 
 
 async def _envelope(inquiry: Inquiry, talk: Conversation, state: State, question: Question) -> Reply:
-    """MAIL and RCPT; the answer that decides."""
+    """MAIL and RCPT; the answer that decides. Where the recipient is the question, a refused sender is no answer to it."""
     reply = await talk.say(question.mail)
+    if not reply.taken and question.vector[0] != _ABOUT_SENDERS:
+        # Exim takes no address literal, others no sender of a domain that does not exist.
+        for sender in (f"{inquiry.names.canary}@{inquiry.names.canary_domain}", ""):
+            if reply.taken or reply.code == _CLOSING:
+                break
+            reply = await talk.say(f"MAIL FROM:<{sender}>")
     if not reply.taken:
         return reply
     if state.position is Position.AFTER_LEGAL:

@@ -55,8 +55,8 @@ async def _look(dial: Dialer, place: Place) -> tuple[list[Reached], list[Unreach
     found, failed = await _try(dial, place)
     if failed and failed[0].why in {Why.SILENT, Why.GARBAGE, Why.CLOSED}:
         # A server that waits for the client's TLS says nothing: a port of any number can be one.
-        encrypted, _ = await _try(dial, tls_first)
-        if not encrypted and failed[0].why is Why.SILENT and await _waits_for_header(dial, place):
+        (encrypted, _), header = await asyncio.gather(_try(dial, tls_first), _waits_for_header(dial, place, failed[0].why))
+        if not encrypted and header:
             failed = [failed[0]._replace(text=_HEADER)]
         return (encrypted, []) if encrypted else (found, failed)
     if found and "STARTTLS" in found[0].offers:
@@ -65,8 +65,10 @@ async def _look(dial: Dialer, place: Place) -> tuple[list[Reached], list[Unreach
     return found, failed
 
 
-async def _waits_for_header(dial: Dialer, place: Place) -> bool:
+async def _waits_for_header(dial: Dialer, place: Place, why: Why) -> bool:
     """Does it greet who sends a PROXY header first? The one that is sent names a client that nobody trusts (RFC 5737)."""
+    if why is not Why.SILENT:
+        return False
     try:
         talk = await dial.connect(place)
     except Ended:
