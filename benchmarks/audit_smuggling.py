@@ -19,12 +19,11 @@ from typing import Any, Final, NamedTuple
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.audit_lab.exims import EXIMS
-from benchmarks.audit_lab.postfixes import postfix
-from benchmarks.audit_lab.run import Asked, audit
-from benchmarks.audit_lab.small import aiosmtpd
-from benchmarks.audit_lab.values import Absent, Lab, Running, Server
-
+from audit_lab.exims import EXIMS
+from audit_lab.postfixes import postfix
+from audit_lab.run import Asked, audit
+from audit_lab.small import aiosmtpd
+from audit_lab.values import Absent, Lab, Running, Server
 from postlatch.testing.peers.ports import free_port
 
 _FINDING: Final = "audit.smuggling"

@@ -1,4 +1,4 @@
-"""What is the truth, what says the auditor, what says nmap? ``python -m benchmarks.audit_lab [--only TEXT] [--json FILE]``.
+"""What is the truth, what says the auditor, what says nmap? ``python benchmarks/audit_lab [--only TEXT] [--json FILE]``.
 
 Each server is started for real, with its mail for others going to the audit's canary; then it is asked by ``postlatch audit``
 and by nmap's smtp-open-relay. Exit status 1 if a verdict of ours is wrong, an "open" has no delivered message, or an audit took
@@ -16,14 +16,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.audit_lab.exims import EXIMS
-from benchmarks.audit_lab.masked import MASKED
-from benchmarks.audit_lab.others import OTHERS
-from benchmarks.audit_lab.postfixes import POSTFIXES
-from benchmarks.audit_lab.run import audit, nmap
-from benchmarks.audit_lab.small import SMALL
-from benchmarks.audit_lab.values import Absent, Lab, Running, Server
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from audit_lab.exims import EXIMS
+from audit_lab.masked import MASKED
+from audit_lab.others import OTHERS
+from audit_lab.postfixes import POSTFIXES
+from audit_lab.run import audit, nmap
+from audit_lab.small import SMALL
+from audit_lab.values import Absent, Lab, Running, Server
 from postlatch.testing.peers.ports import free_port
 
 _SERVERS = (*POSTFIXES, *EXIMS, *OTHERS, *MASKED, *SMALL)

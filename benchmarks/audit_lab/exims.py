@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
-from benchmarks.audit_lab.overlay import inside
-from benchmarks.audit_lab.values import LOCAL, MAILBOX, Lab, Running, Server
-
+from audit_lab.overlay import inside
+from audit_lab.values import LOCAL, MAILBOX, Lab, Running, Server
 from postlatch.testing.peers.ports import free_port
 
 # The order of Debian's default: its own domains, then who may relay, then nobody.

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from benchmarks.audit_lab.postfixes import postfix
-from benchmarks.audit_lab.values import Absent, Lab, Running, Server
-
+from audit_lab.postfixes import postfix
+from audit_lab.values import Absent, Lab, Running, Server
 from postlatch.testing.peers.network import Network
 from postlatch.testing.peers.ports import end, listens, wait_until
 

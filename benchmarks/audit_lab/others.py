@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
-from benchmarks.audit_lab.overlay import inside
-from benchmarks.audit_lab.values import LOCAL, Absent, Lab, Running, Server
-
+from audit_lab.overlay import inside
+from audit_lab.values import LOCAL, Absent, Lab, Running, Server
 from postlatch.testing.peers.haraka import peers_folder
 from postlatch.testing.peers.ports import end, free_port, listens, wait_until
 

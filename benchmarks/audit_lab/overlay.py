@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks.audit_lab.values import Absent
-
+from audit_lab.values import Absent
 from postlatch.testing.peers.haraka import peers_folder
 from postlatch.testing.peers.ports import end, listens, wait_until
 

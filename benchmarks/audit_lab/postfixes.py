@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
-from benchmarks.audit_lab.small import any_password
-from benchmarks.audit_lab.values import LOCAL, Lab, Running, Server
-
+from audit_lab.small import any_password
+from audit_lab.values import LOCAL, Lab, Running, Server
 from postlatch.testing.peers.ports import free_port, listens, wait_until
 from postlatch.testing.peers.postfix import Postfix
 

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from benchmarks.audit_lab.values import CANARY, Lab, Running
+from audit_lab.values import CANARY, Lab, Running
 
 
 class Asked(NamedTuple):

@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from benchmarks.audit_lab.values import Absent, Lab, Running, Server
-
+from audit_lab.values import Absent, Lab, Running, Server
 from postlatch.testing.peers.haraka import peers_folder
 from postlatch.testing.peers.ports import end, free_port, listens, wait_until
 from postlatch.testing.running import BASE, RunningRelay

@@ -4,11 +4,12 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from web_helpers import good_status
+from web_helpers import AUDITED, good_status
 
 from postlatch.web.model import Status
 from postlatch.web.page import STYLE, STYLE_SOURCE, status_page, text, unknown_page
@@ -162,8 +163,13 @@ def test_the_page_has_what_a_screen_reader_needs() -> None:
     assert dict(tags)["html"] == {"lang": "en"}
     assert (names.count("h1"), names.count("main"), names.count("title")) == (1, 1, 1)
     headings = {attributes["id"] for tag, attributes in tags if tag == "h2"}
-    assert [attributes["aria-labelledby"] for tag, attributes in tags if tag == "table"] == ["listeners", "queue", "refusals"]
-    assert headings == {"listeners", "queue", "refusals"}
+    assert [attributes["aria-labelledby"] for tag, attributes in tags if tag == "table"] == [
+        "listeners",
+        "self-audit",
+        "queue",
+        "refusals",
+    ]
+    assert headings == {"listeners", "self-audit", "queue", "refusals"}
     assert all(attributes.get("scope") in {"row", "col"} for tag, attributes in tags if tag == "th")
     assert all(attributes.get("datetime") for tag, attributes in tags if tag == "time")
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
@@ -188,3 +194,18 @@ def test_every_colour_of_text_has_enough_contrast_for_wcag_aa(scheme: int) -> No
     for name, colour in palette.items():
         light, dark = sorted((luminance(colour), paper), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, name
+
+
+@pytest.mark.parametrize(
+    ("audit", "shown", "bad"),
+    [
+        (None, "first audit comes two minutes after the start", False),
+        ({"at": 1.0, "verdict": "failed", "why": "no process", "addresses": []}, "could not be made: no process", False),
+        ({"at": 1.0, "verdict": "closed", "why": "", "addresses": [AUDITED]}, "closed refused all <169> ways A", False),
+        ({"at": 1.0, "verdict": "open", "why": "", "addresses": [{**AUDITED, "verdict": "accepts"}]}, "accepts", True),
+    ],
+)
+def test_the_latest_audit_of_the_relay_by_itself_is_shown(audit: Any, shown: str, bad: bool) -> None:
+    page = status_page({**good_status(), "self_audit": audit})
+    assert shown in Page(page).shown
+    assert ('<strong class="bad">' in page) is bad

@@ -12,10 +12,20 @@ from typing import NamedTuple, TypeVar
 
 from postlatch.journal.counters import Sample
 from postlatch.web.app import build_app
-from postlatch.web.model import Check, Status
+from postlatch.web.model import AddressStatus, Check, Status
 from postlatch.web.serve import HttpServer
 
 T = TypeVar("T")
+
+
+AUDITED: AddressStatus = {
+    "listener": "mx",
+    "address": "192.0.2.25:25",
+    "source": "192.0.2.9",
+    "verdict": "closed",
+    "grade": "A",
+    "summary": "refused all <169> ways",
+}
 
 
 def good_status() -> Status:
@@ -48,6 +58,7 @@ def good_status() -> Status:
                 "why": "not our domain",
             }
         ],
+        self_audit={"at": 1_767_225_300.0, "verdict": "closed", "why": "", "addresses": [AUDITED]},
     )
 
 

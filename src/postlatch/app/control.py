@@ -90,9 +90,9 @@ _PATIENCE: Final = 60.0  # seconds
 _SLOW: Final = {"audit.self": 1800.0}  # an audit of every listener at every address
 
 
-def call(directory: Path, command: str, arguments: dict[str, Any]) -> Answer:
-    """Ask the relay process that serves ``directory``; NotServing if there is none."""
-    timeout = _SLOW.get(command, _PATIENCE)
+def call(directory: Path, command: str, arguments: dict[str, Any], timeout: float = 0) -> Answer:
+    """Ask the relay process that serves ``directory``; NotServing if there is none. ``timeout`` is in seconds."""
+    timeout = timeout or _SLOW.get(command, _PATIENCE)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(timeout)
     try:

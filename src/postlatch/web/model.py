@@ -37,6 +37,26 @@ class RuleStatus(TypedDict):
     why: NotRequired[str]
 
 
+class AddressStatus(TypedDict):
+    """How one address of a listener came out; ``source`` is where it was asked from."""
+
+    listener: str
+    address: str
+    source: str
+    verdict: str
+    grade: str
+    summary: str
+
+
+class SelfAuditStatus(TypedDict):
+    """The latest audit of the relay by itself. ``at`` is in seconds since 1970; ``why`` it could not be made, or empty."""
+
+    at: float
+    verdict: str
+    why: str
+    addresses: list[AddressStatus]
+
+
 class Status(TypedDict):
     """The truth at ``at`` (seconds since 1970). What is not known is None or left out, and shown as not known.
 
@@ -53,6 +73,7 @@ class Status(TypedDict):
     queue: dict[str, int] | None
     oldest_seconds: NotRequired[float | None]
     refusals: list[RuleStatus]
+    self_audit: NotRequired[SelfAuditStatus | None]
 
 
 class StatusUnknown(Exception):

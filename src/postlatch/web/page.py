@@ -9,7 +9,7 @@ from hashlib import sha256
 from html import escape
 from importlib import resources
 
-from postlatch.web.model import ListenerStatus, RuleStatus, Status
+from postlatch.web.model import ListenerStatus, RuleStatus, SelfAuditStatus, Status
 
 STYLE = resources.files(__package__).joinpath("style.css").read_text("utf-8")
 STYLE_SOURCE = "'sha256-" + base64.b64encode(sha256(STYLE.encode()).digest()).decode() + "'"  # for the CSP header
@@ -32,6 +32,8 @@ def status_page(status: Status) -> str:
         f'<h1 class="{kind}">{verdict}</h1><p>{reason}</p>{_store(status)}</header><main>',
         '<h2 id="listeners">Listeners</h2>',
         _listeners(status["listeners"]),
+        '<h2 id="self-audit">Asked as by a stranger</h2>',
+        _self_audit(status.get("self_audit")),
         '<h2 id="queue">Queue</h2>',
         _queue(status),
         '<h2 id="refusals">Refusals by rule</h2>',
@@ -94,6 +96,29 @@ def _listeners(listeners: list[ListenerStatus]) -> str:
         ),
         numbers=2,
         empty="No listener.",
+    )
+
+
+def _self_audit(audit: SelfAuditStatus | None) -> str:
+    """What the relay found out by asking its own listeners."""
+    if audit is None:
+        return f'<p class="unknown">The first audit comes two minutes after the start: until then this is {UNKNOWN}.</p>'
+    if audit["verdict"] == "failed":
+        return f'<p class="unknown">The audit of {_time(audit["at"])} could not be made: {text(audit["why"])}</p>'
+    rows = (
+        (
+            text(row["listener"]),
+            text(row["address"]),
+            text(row["source"]),
+            text(row["verdict"]) if row["verdict"] == "closed" else f'<strong class="bad">{text(row["verdict"])}</strong>',
+            text(row["summary"]),
+            text(row["grade"]),
+        )
+        for row in audit["addresses"]
+    )
+    columns = ("Listener", "Address", "Asked from", "Verdict", "Found", "Grade")
+    return _table("self-audit", columns, rows, numbers=0, empty="No address could be asked.") + (
+        f"<p>Asked on {_time(audit['at'])}. A new audit: <code>postlatch audit self --now</code>.</p>"
     )
 
 

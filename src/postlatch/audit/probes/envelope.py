@@ -126,9 +126,9 @@ async def _envelope(inquiry: Inquiry, talk: Conversation, state: State, question
     if not reply.taken and question.vector[0] != _ABOUT_SENDERS:
         # Exim takes no address literal, others no sender of a domain that does not exist.
         for sender in (f"{inquiry.names.canary}@{inquiry.names.canary_domain}", ""):
+            reply = await talk.say(f"MAIL FROM:<{sender}>")
             if reply.taken or reply.code == _CLOSING:
                 break
-            reply = await talk.say(f"MAIL FROM:<{sender}>")
     if not reply.taken:
         return reply
     if state.position is Position.AFTER_LEGAL:
