@@ -51,6 +51,8 @@ class Options(NamedTuple):
     owned: bool
     token: str
     dry_run: bool
+    canary_user: str = ""
+    shares_domain: bool = False  # nobody said that all of the canary's domain is the auditor's
 
     def rate_for(self, *, near: bool) -> float:
         """Connections a second: somebody else's network is spared."""
@@ -67,7 +69,7 @@ def options_of(arguments: dict[str, Any]) -> Options:
     mailbox, local_domain = _mailbox("--local", arguments.get("local", ""))
     canary = str(arguments.get("canary", ""))
     canary_address = "" if not canary or canary.startswith("listen:") else canary
-    _, canary_domain = _mailbox("--canary", canary_address)
+    canary_user, canary_domain = _mailbox("--canary", canary_address)
     return Options(
         targets=tuple(target(text) for text in arguments["targets"]),
         mailbox=mailbox,
@@ -75,7 +77,7 @@ def options_of(arguments: dict[str, Any]) -> Options:
         canary=canary,
         canary_address=canary_address,
         canary_domain=str(arguments.get("canary_domain") or canary_domain or CANARY_DOMAIN),
-        helo=str(arguments.get("helo") or _own_name(str(arguments.get("source", "")))),
+        helo=_greeting(str(arguments.get("helo", ""))) or _own_name(str(arguments.get("source", ""))),
         source=_source(str(arguments.get("source", ""))),
         deep=deep,
         time_limit=float(arguments.get("time_limit") or (180 if deep else 60)),
@@ -85,6 +87,8 @@ def options_of(arguments: dict[str, Any]) -> Options:
         owned=bool(arguments.get("i_own_this")),
         token=str(arguments.get("token", "")),
         dry_run=bool(arguments.get("dry_run")),
+        canary_user=canary_user,
+        shares_domain=bool(canary_user) and not arguments.get("canary_domain"),
     )
 
 
@@ -92,7 +96,7 @@ def target(text: str) -> Target:
     """OptionsError if it is neither a name nor an address, with or without a port."""
     if _is_address(text):
         return Target(text, str(ip_address(text)), None)
-    host, colon, port = text.rpartition(":")
+    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
     if not colon:
         host, port = text, ""
     if host.startswith("[") and host.endswith("]"):
@@ -127,6 +131,13 @@ def _mailbox(option: str, text: str) -> tuple[str, str]:
     except AddressError as error:
         raise OptionsError(f"{option}: {text!a} is no address: {error}") from None
     return address.local, address.domain
+
+
+def _greeting(name: str) -> str:
+    """One word: what follows it would be another command."""
+    if not name.isascii() or not name.isprintable() or " " in name or len(name) > 255:
+        raise OptionsError(f"--helo: {name!a} is no name to greet by: give a host name, or an address like [192.0.2.1]")
+    return name
 
 
 def _source(address: str) -> str:

@@ -120,13 +120,14 @@ async def _rehearse(options: Options) -> list[str]:
 
 def _request(options: Options, target: Target, places: Sequence[Place], watching: Canaries, *, near: bool) -> Request:
     names = Names(
-        canary=watching.user or "canary",
+        canary=options.canary_user or watching.user or "canary",
         canary_domain=options.canary_domain,
         other_domain=OTHER_DOMAIN,
         helo=options.helo,
         address=places[0].address,
         local_domain=options.local_domain or ("" if target.is_number or target.host == "localhost" else target.host),
         mailbox=options.mailbox,
+        nobody=options.canary_user if options.shares_domain else "relaytest",
         unknown=f"nobody-{random.SystemRandom().getrandbits(32):08x}",
     )
     return Request(
@@ -139,6 +140,7 @@ def _request(options: Options, target: Target, places: Sequence[Place], watching
         source=options.source,
         messages=options.messages,
         rate=options.rate_for(near=near),
+        only=f"{options.canary_user}@{options.canary_domain}" if options.shares_domain else "",
     )
 
 

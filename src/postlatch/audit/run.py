@@ -47,6 +47,7 @@ class Request:
     patience: float = 5.0
     messages: int = 60
     rate: float = 25.0
+    only: str = ""  # the auditor's one mailbox at a domain that others use too
 
 
 def dialer(request: Request, manners: Manners) -> Dialer:
@@ -77,6 +78,7 @@ async def audit(request: Request, means: Means) -> TargetResult:
         messages=request.messages,
         connections=4000 if request.deep else 400,
         rate=request.rate,
+        only=request.only,
     )
     dial = means.dial(request, manners)
     reached, unreached = await reach(dial, request.places)
@@ -167,7 +169,7 @@ async def _ask(request: Request, means: Means, inquiry: Inquiry, unreached: Sequ
             near=ip_address(inquiry.places[0].address).is_loopback,
         )
     )
-    notes = " ".join(filter(None, (judged.decide, trouble, _not_reached(unreached))))
+    notes = " ".join(filter(None, (judged.decide, judged.unasked, trouble, _not_reached(unreached))))
     return TargetResult(
         request.target,
         judged.verdict,

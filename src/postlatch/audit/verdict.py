@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from postlatch.audit.canary.values import Arrival
 from postlatch.audit.probes.controls import Controls
+from postlatch.audit.probes.ended import TIME_IS_OVER
 from postlatch.audit.probes.fixes import fix
 from postlatch.audit.probes.values import Outcome, Stand
 from postlatch.audit.values import AuditVerdict, Evidence, Finding, Severity
@@ -50,6 +51,7 @@ class Judgement(NamedTuple):
     decide: str
     findings: tuple[Finding, ...]
     outcomes: tuple[Outcome, ...]
+    unasked: str = ""  # what there was no time or no message left for
 
 
 def judge(facts: Facts) -> Judgement:
@@ -67,7 +69,17 @@ def judge(facts: Facts) -> Judgement:
     findings = _merged(findings)
     # Of one that relays this and bounces that, the relay is what must be told.
     evidence = {AuditVerdict.OPEN: Evidence.E4, AuditVerdict.BACKSCATTER: Evidence.E5}.get(verdict, evidence)
-    return Judgement(verdict, evidence, _grade(verdict, findings), summary, decide, tuple(findings), outcomes)
+    late = [outcome for outcome in outcomes if outcome.stand is Stand.UNDECIDED and outcome.why == TIME_IS_OVER]
+    grade = _grade(verdict, findings)
+    grade = "B" if late and grade == "A" else grade
+    return Judgement(verdict, evidence, grade, summary, decide, tuple(findings), outcomes, _unasked(late))
+
+
+def _unasked(late: Sequence[Outcome]) -> str:
+    if not late:
+        return ""
+    names = ", ".join(dict.fromkeys(outcome.vector for outcome in late))
+    return f"There was no time for {len(late)} question(s) ({names}): give it more with --time-limit."
 
 
 def _merged(findings: Iterable[Finding]) -> list[Finding]:
@@ -152,7 +164,9 @@ def _what_helps(controls: Controls) -> str:
 
 
 def _closed(facts: Facts, outcomes: Sequence[Outcome]) -> str:
-    asked = sum(outcome.vector[0] in _FAMILIES for outcome in outcomes)
+    controls = {outcome.vector for outcome in facts.controls.outcomes}
+    refused = [one for one in outcomes if one.stand is Stand.HELD and one.vector not in controls]
+    asked = sum(outcome.vector[0] in _FAMILIES for outcome in refused)
     if facts.controls.login_first:
         return f"Closed: it takes nothing from who is not logged in ({asked} questions)."
     return f"Closed: it takes mail for its own mailbox and refused all {asked} ways to hand in mail for strangers."

@@ -50,6 +50,24 @@ def test_a_path_that_names_anybody_else_is_seen(path: bytes, stranger: str | Non
     assert manners().stranger(path) == stranger
 
 
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [
+        (b"<me@mail.example>", False),
+        (b"<me%mail.example@target.example>", False),
+        (b"<mail.example!me>", False),
+        (b'<"me@mail.example"@target.example>', False),
+        (b"<postmaster@mail.example>", True),
+        (b"<some@mail.example>", True),
+        (b"<me@nobody.mail.example>", True),
+        (b"<mE@MAIL.example>", False),
+    ],
+)
+def test_where_others_have_mailboxes_too_only_ours_gets_mail(path: bytes, other: bool) -> None:
+    careful = Manners(FakeClock(), domains=[*OURS, "mail.example"], only="me@mail.example")
+    assert (careful.stranger(path) == "another mailbox at mail.example") is other
+
+
 def test_no_message_goes_to_a_stranger_and_none_is_counted_for_it() -> None:
     careful = manners()
     with pytest.raises(Ended, match=r"gmail\.com"):
@@ -115,3 +133,10 @@ def test_whatever_was_said_becomes_printable_and_short(text: str | bytes) -> Non
 def test_half_a_character_is_shown_too() -> None:
     assert printable("\ud800x") == "\\xed\\xa0\\x80x"
     assert printable("\udcffx") == "\\xffx"
+
+
+def test_the_canary_of_a_provider_is_the_one_mailbox_that_gets_mail() -> None:
+    lines = rehearsed(canary="me@provider.test", local="alice@target.example")
+    senders = {line for line in lines if line.startswith("C: MAIL FROM:<") and "@provider.test>" in line}
+    assert senders == {"C: MAIL FROM:<me@provider.test>"}
+    assert any("RCPT TO:<me@provider.test>" in line for line in lines)

@@ -32,6 +32,7 @@ WORD = "weekly-audit-2026"
         ("192.0.2.1:25", "192.0.2.1", 25),
         ("2001:db8::1", "2001:db8::1", None),
         ("[2001:db8::1]:25", "2001:db8::1", 25),
+        ("[2001:db8::1]", "2001:db8::1", None),
         ("localhost:2525", "localhost", 2525),
     ],
 )
@@ -136,3 +137,16 @@ def test_a_name_server_that_does_not_answer_is_told_with_the_target() -> None:
     answer = audit(None, arguments)
     assert answer.status == 2
     assert answer.message.startswith("mx.example.com: its addresses could not be looked up")
+
+
+@pytest.mark.parametrize("name", ["a b", "mx.example\r\nDATA", "x" * 256, "m\u00fc.example"])
+def test_a_name_to_greet_by_is_one_word(name: str) -> None:
+    with pytest.raises(OptionsError, match="--helo"):
+        options_of({"targets": ["192.0.2.1"], "helo": name})
+
+
+def test_a_canary_shares_its_domain_unless_the_domain_is_named() -> None:
+    given = {"targets": ["192.0.2.1"], "canary": "me@provider.test"}
+    assert options_of(given).shares_domain
+    assert not options_of({**given, "canary_domain": "provider.test"}).shares_domain
+    assert not options_of({"targets": ["192.0.2.1"], "canary": "listen:127.0.0.1:2525"}).shares_domain

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from postlatch.audit.canary.values import Arrival
 from postlatch.audit.probes.controls import Controls
+from postlatch.audit.probes.ended import TIME_IS_OVER
 from postlatch.audit.probes.place import Place
 from postlatch.audit.probes.values import Outcome, Stand
 from postlatch.audit.values import AuditVerdict, Evidence, Finding, Severity
@@ -121,6 +122,18 @@ def test_an_open_relay_names_each_way_and_the_fix_for_the_server() -> None:
 def test_the_fix_is_that_of_the_way_in_which_it_was_open(vector: str, word: str) -> None:
     relay = judged([TAKEN._replace(vector=vector)], [ARRIVED], product="postfix").findings[0]
     assert word in relay.fix
+
+
+def test_what_there_was_no_time_for_is_told_and_spoils_the_best_grade() -> None:
+    late = Outcome("F01", PLACE, Stand.UNDECIDED, why=TIME_IS_OVER)
+    found = judged([HELD, late, late._replace(vector="I01")])
+    assert (found.verdict, found.grade) == (AuditVerdict.CLOSED, "B")
+    assert "2 question(s) (F01, I01)" in found.unasked
+
+
+def test_only_what_was_refused_is_counted_as_refused() -> None:
+    absent = HELD._replace(vector="D11", stand=Stand.ABSENT)
+    assert "refused all 2 ways" in judged([KNOWN, UNKNOWN, HELD, HELD, absent]).summary
 
 
 OUTCOMES = st.builds(

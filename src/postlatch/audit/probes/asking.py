@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from postlatch.audit.probes.conversation import Conversation
-from postlatch.audit.probes.ended import Ended, Why
+from postlatch.audit.probes.ended import TIME_IS_OVER, Ended, Why
 from postlatch.audit.probes.inquiry import Inquiry
 from postlatch.audit.probes.place import Place
 from postlatch.audit.probes.values import Outcome, Stand
@@ -100,7 +100,7 @@ class _Asking:
             except Ended as end:
                 return self._ended(question.begun, Stand.UNDECIDED, end)
             except TimeoutError:
-                return question.begun._replace(why="the time of the audit is over")
+                return question.begun._replace(why=TIME_IS_OVER)
 
     def _check_silence(self) -> None:
         if self._silent >= _SILENT:

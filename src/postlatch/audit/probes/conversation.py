@@ -67,6 +67,7 @@ class Conversation:
         self._manners = manners
         self._patience = patience
         self._recipients: list[bytes] = []
+        self._sender = b""  # gets the bounces
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,10 +109,12 @@ class Conversation:
             verb = line.strip().upper()
             if verb.startswith(b"RCPT"):
                 self._recipients.append(line.strip()[4:].lstrip())
+            elif verb.startswith(b"MAIL"):
+                self._sender = line.strip()[4:].lstrip()
             elif verb.startswith((b"RSET", b"EHLO", b"HELO")):  # a MAIL in a transaction is refused and ends nothing
                 self._recipients = []
             elif verb == b"DATA" or verb.startswith(b"BDAT"):  # RFC 3030
-                self._manners.message(self._recipients)
+                self._manners.message([*self._recipients, self._sender])
 
     # What is heard
 

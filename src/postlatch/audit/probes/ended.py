@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Why(StrEnum):
@@ -15,6 +16,9 @@ class Why(StrEnum):
     TLS = "tls"
     MANNERS = "manners"  # we do not go on ourselves
     LATE = "late"  # the time of the whole audit is over
+
+
+TIME_IS_OVER: Final = "the time of the audit is over"
 
 
 class Ended(Exception):

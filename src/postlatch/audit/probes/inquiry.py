@@ -10,7 +10,7 @@ from email.utils import formatdate
 from postlatch.audit.canary.values import Canary
 from postlatch.audit.fingerprint import Recognised
 from postlatch.audit.probes.conversation import Conversation, Dialer, Reply
-from postlatch.audit.probes.ended import Ended, Why
+from postlatch.audit.probes.ended import TIME_IS_OVER, Ended, Why
 from postlatch.audit.probes.manners import Manners
 from postlatch.audit.probes.names import Names
 from postlatch.audit.probes.place import Place
@@ -87,4 +87,4 @@ class Inquiry:
     def check_time(self) -> None:
         """Ended(LATE) if the time of the audit is over."""
         if self.late:
-            raise Ended(Why.LATE, "the time of the audit is over")
+            raise Ended(Why.LATE, TIME_IS_OVER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,16 +18,27 @@ class Manners:
     """One for each audit; every conversation asks it first.
 
     ``domains``: whose mailboxes may get mail, names and addresses: the auditor's own, the target's own. ``messages`` and
-    ``connections`` are the most that are made; ``rate`` is connections a second.
+    ``connections`` are the most that are made; ``rate`` is connections a second. ``only``: the one mailbox
+    that is ours at a domain where others have theirs.
     """
 
     def __init__(
-        self, clock: Clock, *, domains: Iterable[str], messages: int = 60, connections: int = 400, rate: float = 25.0
+        self,
+        clock: Clock,
+        *,
+        domains: Iterable[str],
+        messages: int = 60,
+        connections: int = 400,
+        rate: float = 25.0,
+        only: str = "",
     ) -> None:
         self._clock = clock
         self._domains: list[str] = []
         for domain in domains:
             self.allow(domain)
+        local, _, domain = only.lower().rpartition("@")
+        self._only = re.compile(rf"(?<![\w.+-]){re.escape(local)}(?![\w.+-])")
+        self._shared = domain
         self._most_messages = messages
         self._most_connections = connections
         self._pause = 1.0 / rate
@@ -73,7 +85,15 @@ class Manners:
         words = "".join(letter if letter.isalnum() or letter in ".-" else " " for letter in rest).split()
         names = [word.strip(".") for word in words]
         found = (name for name in [*literals, *(name for name in names if "." in name)] if not self._allowed(name))
-        return next(found, None)
+        return next(found, None) or self._neighbour(names, text)
+
+    def _neighbour(self, names: Iterable[str], text: str) -> str | None:
+        """A mailbox beside ours, or a name below its domain."""
+        if not self._shared:
+            return None
+        shared = [name for name in names if name == self._shared or name.endswith(f".{self._shared}")]
+        ours = all(name == self._shared for name in shared) and self._only.search(text) is not None
+        return None if ours or not shared else f"another mailbox at {self._shared}"
 
     def _allowed(self, name: str) -> bool:
         if name.startswith("127.") or name == "::1":

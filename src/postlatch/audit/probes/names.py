@@ -24,6 +24,7 @@ class Names(NamedTuple):
     mailbox: str = ""
     unknown: str = "nobody"
     port: int = 25
+    nobody: str = "relaytest"  # local part of senders at the auditor's domains
 
     @property
     def placeholders(self) -> Mapping[str, str]:
@@ -37,7 +38,7 @@ class Names(NamedTuple):
             "R": self.mailbox,
             "H": self.hostname,
             "IP": literal,
-            "X": "relaytest",
+            "X": self.nobody,
             "RAND": self.unknown,
         }
         return {name: value for name, value in known.items() if value}

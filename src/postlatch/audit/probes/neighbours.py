@@ -143,7 +143,7 @@ class _Queue:
 
     def _packed(self, message: bytes, recipient: bytes) -> bytes:
         names = self._inquiry.names
-        sender = netstring(f"relaytest@{names.canary_domain}".encode())
+        sender = netstring(f"{names.nobody}@{names.canary_domain}".encode())
         text = message.replace(b"\r\n", b"\n")
         if self._neighbour.what == "QMTP":  # the first octet names the line end
             return netstring(b"\n" + text) + sender + netstring(netstring(recipient))

@@ -18,7 +18,7 @@ class Relaying:
         self._inquiry = inquiry
         self._proofs = Proofs(inquiry)
         names = inquiry.names
-        self.mail = f"MAIL FROM:<relaytest@{names.canary_domain}>"
+        self.mail = f"MAIL FROM:<{names.nobody}@{names.canary_domain}>"
         self.recipient = f"{names.canary}@{names.canary_domain}"
         self.rcpt = f"RCPT TO:<{self.recipient}>"
 

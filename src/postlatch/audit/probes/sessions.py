@@ -71,9 +71,9 @@ SCRIPTS: Final = (
     Script("E07", "ETRN", (Line("ETRN {T}", Means.GONE),), fault="audit.etrn"),
     Script("E07", "TURN and ATRN", (Line("TURN", Means.GONE), Line("ATRN {T}", Means.GONE)), fault="audit.turn"),
     Script("E07", "VERB", (Line("VERB", Means.GONE),), deep=True, fault="audit.verb"),
-    Script("E08", "SEND", (Line("SEND FROM:<relaytest@{T}>", Means.GONE),), fault="audit.send"),
-    Script("E08", "SOML", (Line("SOML FROM:<relaytest@{T}>", Means.GONE),), deep=True, fault="audit.send"),
-    Script("E08", "SAML", (Line("SAML FROM:<relaytest@{T}>", Means.GONE),), deep=True, fault="audit.send"),
+    Script("E08", "SEND", (Line("SEND FROM:<{X}@{T}>", Means.GONE),), fault="audit.send"),
+    Script("E08", "SOML", (Line("SOML FROM:<{X}@{T}>", Means.GONE),), deep=True, fault="audit.send"),
+    Script("E08", "SAML", (Line("SAML FROM:<{X}@{T}>", Means.GONE),), deep=True, fault="audit.send"),
     Script(
         "E11",
         "before the banner, all at once",
@@ -84,7 +84,7 @@ SCRIPTS: Final = (
     ),
     Script("E13", "a space before the colon", (_MAIL, Line("rcpt to :<{U}@{T}>", Means.RELAY))),
     Script("E13", "a tab for the space", (_MAIL, Line("rcpt\tto:<{U}@{T}>", Means.RELAY)), deep=True),
-    Script("E13", "in lower case", (Line("mail from:<relaytest@{T}>"), Line("rcpt to:<{U}@{T}>", Means.RELAY)), deep=True),
+    Script("E13", "in lower case", (Line("mail from:<{X}@{T}>"), Line("rcpt to:<{U}@{T}>", Means.RELAY)), deep=True),
     Script(
         "E16",
         "as HTTP",

@@ -106,7 +106,7 @@ class _Tried:
 
     async def __call__(self, talk: Conversation, begun: Outcome) -> Outcome:
         names = self._inquiry.names
-        sender, recipient = f"MAIL FROM:<relaytest@{names.canary_domain}>", f"RCPT TO:<{names.known_mailbox}>"
+        sender, recipient = f"MAIL FROM:<{names.nobody}@{names.canary_domain}>", f"RCPT TO:<{names.known_mailbox}>"
         reply = await talk.say(sender)
         if reply.taken:
             reply = await talk.say(recipient)
@@ -140,7 +140,7 @@ class _Tried:
 
     def _inner(self) -> str:
         return (
-            f"From: <relaytest@{self._inquiry.names.canary_domain}>\r\nSubject: smuggled {self.inner}\r\n"
+            f"From: <{self._inquiry.names.nobody}@{self._inquiry.names.canary_domain}>\r\nSubject: smuggled {self.inner}\r\n"
             f"X-Postlatch-Audit: {self.inner}\r\n\r\ny"
         )
 

@@ -108,7 +108,7 @@ class _Sent:
         names = self._inquiry.names
         values = {
             "R": names.known_mailbox,
-            "X": f"relaytest@{names.canary_domain}",
+            "X": f"{names.nobody}@{names.canary_domain}",
             "T": names.canary_domain,
             "L": names.local_domain,
             "H": names.hostname or names.local_domain,
