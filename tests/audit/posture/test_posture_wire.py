@@ -143,6 +143,28 @@ def test_a_port_that_says_nothing_first_is_tried_with_tls_from_the_start() -> No
     assert sight.accepted == (TLS12,)
 
 
+@pytest.mark.parametrize(
+    ("greeting", "command", "good", "bad"),
+    [
+        (b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n", b"a STARTTLS\r\n", b"* note\r\na OK go\r\n", b"a BAD no\r\n"),
+        (b"+OK POP3 ready <1.2@host>\r\n", b"STLS\r\n", b"+OK go\r\n", b"-ERR no\r\n"),
+    ],
+)
+def test_ports_where_mailboxes_are_read_begin_tls_in_their_own_way(
+    greeting: bytes, command: bytes, good: bytes, bad: bytes
+) -> None:
+    def behave(client: socket.socket, reply: bytes = good) -> None:
+        client.sendall(greeting)
+        if client.recv(100) == command:
+            client.sendall(reply)
+            client.sendall(_taken(Old((TLS12,), GOOD), client.recv(5000)))
+
+    sight = see(behave)
+    assert sight.accepted == (TLS12,)
+    assert not sight.greeting.implicit
+    assert see(lambda client: behave(client, bad)).accepted == ()
+
+
 # Everything that is no mail server
 
 

@@ -58,6 +58,21 @@ class Greeting(NamedTuple):
     implicit: bool = False
 
 
+class Upgrade(NamedTuple):
+    """How TLS is asked for where mailboxes are read, and how the answers begin, in capitals."""
+
+    command: bytes
+    good: bytes
+    bad: tuple[bytes, ...]
+
+
+# By how the greeting begins: RFC 9051 section 6.2.1, RFC 2595 section 4.
+_MAILBOXES: Final = {
+    b"* OK": Upgrade(b"a STARTTLS", b"A OK", (b"A NO", b"A BAD")),
+    b"+OK": Upgrade(b"STLS", b"+OK", (b"-ERR",)),
+}
+
+
 class Line:
     """A connection on which TLS may begin now. ``greeting`` is what was said before."""
 
@@ -83,10 +98,29 @@ class Line:
             return
         try:
             async with asyncio.timeout(None if known.said else silent):
-                banner = await self._reply()
+                first = await self._line()
         except TimeoutError:
             self.greeting = Greeting(implicit=True)
             return
+        for begins, upgrade in _MAILBOXES.items():
+            if first.upper().startswith(begins):
+                await self._mailbox(first, upgrade)
+                return
+        await self._smtp(helo, await self._reply(first))
+
+    async def _mailbox(self, first: bytes, upgrade: Upgrade) -> None:
+        """IMAP or POP3: TLS at once, before anything else is asked."""
+        self.greeting = Greeting(said=printable(first.strip(), 200))
+        await self.send(upgrade.command + b"\r\n")
+        for _ in range(_MOST_LINES):
+            line = await self._line()
+            if line.upper().startswith(upgrade.good):
+                return
+            if line.upper().startswith(upgrade.bad):
+                raise Failure(f"it does not begin TLS: {printable(line.strip(), 100)}", no_tls=True)
+        raise Failure(f"a reply has more than {_MOST_LINES} lines")
+
+    async def _smtp(self, helo: str, banner: list[bytes]) -> None:
         if not banner[0].startswith(b"220"):
             raise Failure(f"it greets with {printable(banner[0], 100)}")
         ehlo = await self._command(f"EHLO {helo}")
@@ -103,10 +137,10 @@ class Line:
         await self.send(text.encode("ascii") + b"\r\n")
         return await self._reply()
 
-    async def _reply(self) -> list[bytes]:
+    async def _reply(self, first: bytes | None = None) -> list[bytes]:
         lines: list[bytes] = []
         while len(lines) < _MOST_LINES:
-            line = await self._line()
+            line = await self._line() if first is None or lines else first
             if not line[:3].isdigit() or line[3:4] not in {b" ", b"-", b""}:
                 raise Failure(f"it does not speak SMTP: {printable(line, 60)}")
             lines.append(line)
