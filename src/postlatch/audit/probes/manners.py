@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -37,7 +36,7 @@ class Manners:
         for domain in domains:
             self.allow(domain)
         local, _, domain = only.lower().rpartition("@")
-        self._only = re.compile(rf"(?<![\w.+-]){re.escape(local)}(?![\w.+-])")
+        self._only = local
         self._shared = domain
         self._most_messages = messages
         self._most_connections = connections
@@ -92,13 +91,24 @@ class Manners:
         if not self._shared:
             return None
         shared = [name for name in names if name == self._shared or name.endswith(f".{self._shared}")]
-        ours = all(name == self._shared for name in shared) and self._only.search(text) is not None
+        ours = all(name == self._shared for name in shared) and _has_word(text, self._only)
         return None if ours or not shared else f"another mailbox at {self._shared}"
 
     def _allowed(self, name: str) -> bool:
         if name.startswith("127.") or name == "::1":
             return True
         return any(name == domain or name.endswith(f".{domain}") for domain in (*self._domains, *_RESERVED))
+
+
+def _has_word(text: str, word: str) -> bool:
+    """Does it stand there by itself, not as a part of another local part?"""
+    at = text.find(word)
+    while at >= 0:
+        beside = text[max(0, at - 1) : at] + text[at + len(word) : at + len(word) + 1]
+        if not any(letter.isalnum() or letter in "._+-" for letter in beside):
+            return True
+        at = text.find(word, at + 1)
+    return False
 
 
 def _parts(text: str) -> tuple[list[str], str]:
