@@ -110,7 +110,8 @@ def says(answers: dict[str, bytes], other: bytes = b"250 2.0.0 ok\r\n") -> Serve
         hangs_up_on_tls,
         answers_anything,
         answers_everything_at_once,
-        *(breaks_off_after(count) for count in (0, 1, 20, 60, 130, 140, 200, 300)),
+        *(breaks_off_after(count) for count in (20, 140)),
+        *(pytest.param(breaks_off_after(count), marks=pytest.mark.soak) for count in (0, 1, 60, 130, 200, 300)),
     ],
 )
 def test_a_hostile_server_gets_a_result_in_time_that_calls_it_neither_open_nor_closed(serve: Serve) -> None:

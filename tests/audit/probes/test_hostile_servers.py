@@ -145,16 +145,12 @@ def _offered(outcome: Outcome) -> bool:
     return outcome.finding is not None and outcome.finding.id == "audit.xclient-offered"
 
 
+# All of it by whole audits too, in test_hostile_audits: here what only shows in findings of single families.
 @pytest.mark.parametrize(
     "serve",
     [
-        stalls,
-        stalls_after_ehlo,
-        drips,
-        floods,
-        floods_one_line,
-        speaks_http,
-        speaks_another_language,
+        *(pytest.param(one, marks=pytest.mark.soak) for one in (stalls, stalls_after_ehlo, drips, floods, floods_one_line)),
+        *(pytest.param(one, marks=pytest.mark.soak) for one in (speaks_http, speaks_another_language)),
         lies_about_itself,
         hangs_up_on_tls,
         answers_anything,
