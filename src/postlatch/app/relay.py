@@ -91,10 +91,9 @@ class Relay:
         self.certificate = read_certificate(world.settings)
         self.ports = {x.name: self._port(x.name, x.role) for x in world.settings.listeners}
         self.handover = handover
-        bound = [
+        self.bound = [
             (_host(sock.getsockname()[0]), int(sock.getsockname()[1])) for group in self.sockets.values() for sock in group
         ]
-        self.bound = bound
         self.addresses = {name: [bound_address(sock) for sock in group] for name, group in self.sockets.items()}
         self.silent = below(world.settings.log.level)
         self.resolver = make_resolver(world.settings, world.clock)
@@ -102,7 +101,7 @@ class Relay:
         self.notices = self._notices()
         self.break_ins = BreakIns(world, self)
         self._make_reports()
-        config = compose.delivery_config(world.settings, bound)
+        config = compose.delivery_config(world.settings, self.bound)
         self.way_out = WayOut(self)
         self.pool = SessionPool(world.settings.hostname, world.clock, connect_directly, tls_seen=self.way_out.policies.note)
         self.callout = Callout(config, pool=self.pool, resolver=self.resolver, clock=world.clock, random=self.dice)
@@ -196,9 +195,8 @@ class Relay:
     def _port(self, name: str, role: Role) -> ListenerPort:
         submission = role in {Role.SUBMISSION, Role.SUBMISSIONS}
         context = None if self.certificate is None else self.certificate.for_clients(logging_in=submission)
-        mechanisms = MECHANISMS if submission else ()
         proxies = next(x.proxies for x in self.settings.listeners if x.name == name)
-        return ListenerPort(name, role, context, role is Role.SUBMISSIONS, mechanisms, proxies)
+        return ListenerPort(name, role, context, role is Role.SUBMISSIONS, MECHANISMS if submission else (), proxies)
 
     def record(self, event: Event) -> None:
         """An event into the journal and the log."""
