@@ -107,7 +107,23 @@ def _print(row: Row) -> None:
     print(_COLUMNS.format(*texts, f"{row.seconds:.1f}", row.messages, row.connections, mark + row.why), flush=True)
 
 
+def _by_program(rows: list[Row]) -> Iterable[str]:
+    """The table of the docs."""
+    yield "| Server | Configurations | Open | Found open | nmap finds | Others | Called open by nmap | Seconds |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for program in dict.fromkeys(row.name.split()[0] for row in rows):
+        own = [row for row in rows if row.name.split()[0] == program]
+        opened = [row for row in own if row.truth == "open"]
+        others = [row for row in own if row.truth != "open"]
+        seconds = [row.seconds for row in own]
+        found, nmap_finds = sum(row.verdict == "open" for row in opened), sum(row.nmap == "open" for row in opened)
+        counts = (len(own), len(opened), found, nmap_finds, len(others), sum(row.nmap == "open" for row in others))
+        cells = (program, *map(str, counts), f"{min(seconds):.1f} to {max(seconds):.1f}")
+        yield f"| {' | '.join(cells)} |"
+
+
 def _summary(rows: list[Row], *, deep: bool) -> int:
+    print("\n".join(_by_program(rows)))
     wrong = [row for row in rows if not row.right]
     unproved = [row for row in rows if row.unproved]
     open_ones = [row for row in rows if row.truth == "open"]

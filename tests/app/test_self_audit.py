@@ -249,3 +249,32 @@ async def test_the_audit_is_made_by_another_process_and_a_port_that_nobody_answe
 async def test_the_end_of_the_auditors_process_is_an_error_with_its_reason() -> None:
     with pytest.raises(ValueError, match="ended with status 1"):
         await ask_outside([MX._replace(address=cast("str", None))], "0123")
+
+
+def asked(*stands: str) -> list[dict[str, Any]]:
+    """The controls, which a listener for machines with a right refuses too, and envelopes that came out so."""
+    controls = [{"id": "C+", "stand": "broke"}, {"id": "C-", "stand": "held"}]
+    return [*controls, *({"id": "A01", "stand": stand} for stand in stands)]
+
+
+@pytest.mark.parametrize(
+    ("by_right", "vectors", "severity", "verdict", "grade"),
+    [
+        (True, asked("held", "absent"), "info", "closed", "A"),
+        (True, asked("held"), "high", "closed", "C"),
+        (True, [*asked("held"), {"id": "E05", "stand": "undecided"}], "info", "closed", "A"),
+        (True, asked("held", "undecided"), "info", "inconclusive", "-"),
+        (True, asked("held", "taken"), "info", "inconclusive", "-"),
+        (True, asked(), "info", "inconclusive", "-"),
+        (False, asked("held"), "info", "inconclusive", "-"),
+    ],
+)
+@in_loop
+async def test_a_listener_for_those_with_a_right_is_closed_if_it_refuses_every_envelope(
+    by_right: bool, vectors: list[dict[str, Any]], severity: str, verdict: str, grade: str
+) -> None:
+    office = Office(MX._replace(by_right=by_right))
+    fault = {"id": "audit.x", "severity": severity, "title": "a fault", "fix": "a change"}
+    office.answers = [{**found("inconclusive"), "grade": "-", "vectors": vectors, "findings": [fault]}]
+    latest = await office.audit().audit()
+    assert (latest["addresses"][0]["verdict"], latest["addresses"][0]["grade"]) == (verdict, grade)

@@ -19,6 +19,8 @@ from postlatch.app.interfaces import local_addresses
 from postlatch.app.self_audit_child import TIME_LIMIT, helo
 from postlatch.app.self_audit_targets import Listening, reachable_at, source_for
 from postlatch.audit.printable import printable
+from postlatch.audit.values import Severity
+from postlatch.audit.verdict import grade_of
 from postlatch.model.clock import Clock
 from postlatch.model.envelope import IPAddress, Role
 from postlatch.model.events import Event, JsonValue
@@ -165,7 +167,8 @@ def _by_right(found: Mapping[str, Any]) -> Mapping[str, Any]:
     if found["verdict"] != "inconclusive" or not refused or any(map(_speaks_against, asked)):
         return found
     text = f"Closed: who has no right can hand in nothing at all ({len(refused)} questions)."
-    return {**found, "verdict": "closed", "grade": "A", "summary": text, "decide": None}
+    grade = grade_of(Severity(finding["severity"]) for finding in found["findings"])
+    return {**found, "verdict": "closed", "grade": grade, "summary": text, "decide": None}
 
 
 def _speaks_against(vector: Mapping[str, Any]) -> bool:

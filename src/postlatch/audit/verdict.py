@@ -245,7 +245,12 @@ def _grade(verdict: AuditVerdict, findings: Sequence[Finding]) -> str:
             return "C"
         case AuditVerdict.INCONCLUSIVE:
             return "-"
-    worst = min((_WORST.index(finding.severity) for finding in findings), default=len(_WORST))
+    return grade_of(finding.severity for finding in findings)
+
+
+def grade_of(severities: Iterable[Severity]) -> str:
+    """The grade of a closed server with findings of these severities."""
+    worst = min(map(_WORST.index, severities), default=len(_WORST))
     if worst <= _WORST.index(Severity.HIGH):
         return "C"
     return "B" if worst == _WORST.index(Severity.MEDIUM) else "A"
